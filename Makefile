@@ -1,0 +1,50 @@
+# make verify and make test do all set-up on a machine that has Python 3.11 or newer and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The repository root is the package: type checkers find it under its name through this link.
+TYPING := $(VENV)/typing
+DATA_DIR ?=
+DATA := $(if $(DATA_DIR),--data-dir $(DATA_DIR),)
+
+.PHONY: verify test install lint bench figures wheel clean
+
+verify: $(READY)
+	@$(BIN)/superconsistency verify $(DATA)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python is " + sys.version.split()[0] + "; accepted: 3.11 or newer; remedy: make PYTHON=python3.11")'
+	@echo "installing into $(VENV) (a few minutes, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@mkdir -p $(TYPING) && ln -sfn ../.. $(TYPING)/superconsistency
+	@touch $(READY)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=$(TYPING) $(BIN)/mypy -p superconsistency
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python tests/benchmarks/bench_ensemble.py
+
+figures: $(READY)
+	$(BIN)/superconsistency figure 10 --output docs/figures
+	$(BIN)/superconsistency figure portrait --output docs/figures
+	$(BIN)/superconsistency figure 1 --scale laptop --output docs/figures $(DATA)
+
+wheel: $(READY)
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python tests/check_wheel.py dist
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

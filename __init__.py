@@ -1,0 +1,53 @@
+"""Why sharpness and the best learning rate do not depend on width under muP.
+
+An analytical and numerical toolkit for *Super Consistency of Neural Network Landscapes and Learning Rate
+Transfer* (Noci et al., NeurIPS 2024). The rooms: `theory` derives, `simulations` iterates the latent system,
+`neural` trains real networks, `records` keeps results, `claims` judges, `figures` draws.
+
+Names are loaded when first used, so importing the package loads neither torch nor sympy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "CLAIMS": "claims",
+    "Ensemble": "simulations",
+    "Grid": "neural",
+    "InputError": "errors",
+    "LatentState": "theory",
+    "PARAMETRIZATIONS": "theory",
+    "PlanarMap": "theory",
+    "Problem": "theory",
+    "Settings": "claims",
+    "TrainingConfig": "neural",
+    "draw_figure": "figures",
+    "evolve": "theory",
+    "initial_state": "theory",
+    "load_images": "neural",
+    "load_record": "records",
+    "parametrization": "theory",
+    "save_record": "records",
+    "schedule": "simulations",
+    "settled": "records",
+    "simulate": "simulations",
+    "train_grid": "neural",
+    "uniform_target": "theory",
+    "verify": "claims",
+    "width_dependence": "records",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

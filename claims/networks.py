@@ -1,0 +1,116 @@
+"""Claims about real networks on real images: how the sharpness depends on width."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..neural import Grid, TrainingConfig, load_images, resolve_device, train_grid
+from ..records import WidthDependence, settled, width_dependence
+from ..theory import parametrization
+from .ledger import Claim, Evidence, Kind, Outcome, Settings, Verdict, not_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import xarray as xr
+
+    from ..neural import Images
+
+WIDTHS = (32, 64, 128)
+SEEDS = 3
+
+SPREAD = 0.15
+"""muP: sharpness at the end within 15% across widths."""
+
+SLOPE = -0.3
+"""NTP: sharpness at the end falls with a log-log slope below this."""
+
+
+class _Recipe(NamedTuple):
+    """Learning rate and steps that bring a network near the end of progressive sharpening."""
+
+    learning_rate: float
+    steps: int
+
+
+_RECIPES = {
+    ("digits", "mup"): _Recipe(0.5, 192),
+    ("digits", "ntp"): _Recipe(7.0, 192),
+    ("cifar-10", "mup"): _Recipe(0.5, 512),
+    ("cifar-10", "ntp"): _Recipe(7.0, 512),
+}
+
+
+@cache
+def _images(settings: Settings) -> Images:
+    images = load_images(settings.data_dir, download=settings.download)
+    return images.to(resolve_device(settings.device))
+
+
+def _trained(name: str, settings: Settings, report: Callable[[float], None]) -> xr.Dataset:
+    """Train the widths under a parametrization and record their sharpness."""
+    data = _images(settings)
+    recipe = _RECIPES[data.name, name]
+    config = TrainingConfig(
+        parametrization(name), steps=recipe.steps, measure_every=recipe.steps // 8, evaluation_examples=256
+    )
+    seeds = tuple(range(settings.seed, settings.seed + SEEDS))
+    grid = Grid(config, WIDTHS, (recipe.learning_rate,), seeds)
+    return train_grid(grid, data, on_progress=lambda done, total: report(done / total))
+
+
+def _width_check(
+    name: str,
+    holds: Callable[[WidthDependence], bool],
+    settings: Settings,
+    report: Callable[[float], None],
+) -> Outcome:
+    record = _trained(name, settings, report)
+    final = settled(record["sharpness"].isel(learning_rate=0))
+    if not bool(final.notnull().all()):
+        return not_run(f"{int(final.isnull().sum())} of {final.size} runs have no final sharpness")
+    dependence = width_dependence(final)
+    low, high = dependence.interval
+    means = ", ".join(
+        f"{mean:.3g} at {width:.0f}" for width, mean in zip(dependence.widths, dependence.means, strict=True)
+    )
+    summary = (
+        f"{_images(settings).name}: final sharpness {means}; log-log slope {dependence.slope:.3f} "
+        f"(95% {low:.3f} to {high:.3f}), spread {100 * dependence.spread:.1f}%"
+    )
+    figures = dependence._asdict() | {
+        "learning_rate": float(record["learning_rate"][0]),
+        "steps": int(record["step"][-1]),
+        "data_hash": record.attrs["data_hash"],
+    }
+    seeds = tuple(int(seed) for seed in record["seed"])
+    verdict = Verdict.VERIFIED if holds(dependence) else Verdict.REFUTED
+    return Outcome(verdict, Evidence(summary, figures, seeds=seeds))
+
+
+_METHOD = (
+    f"SimpleConvNet at widths {', '.join(map(str, WIDTHS))}, {SEEDS} seeds, SGD; "
+    "mean of the last three measurements"
+)
+
+NETWORK_CLAIMS = (
+    Claim(
+        id="mup-sharpness-width-free",
+        room="neural",
+        statement=f"Trained on images under muP, the sharpness is the same at every width, to {SPREAD:.0%}",
+        source="Figure 1, top",
+        kind=Kind.EMPIRICAL,
+        method=_METHOD,
+        check=partial(_width_check, "mup", lambda dependence: dependence.spread <= SPREAD),
+    ),
+    Claim(
+        id="ntp-sharpness-falls",
+        room="neural",
+        statement=f"Trained on images under NTP, the sharpness falls with width, log-log slope below {SLOPE}",
+        source="Figure 1, bottom",
+        kind=Kind.EMPIRICAL,
+        method=_METHOD,
+        check=partial(_width_check, "ntp", lambda dependence: dependence.slope < SLOPE),
+    ),
+)

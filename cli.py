@@ -1,0 +1,357 @@
+"""The command line: parsing and printing only."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from .errors import InputError, invalid, require_known, require_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray as xr
+
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Why sharpness and the best learning rate do not depend on width under muP.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+Seed = Annotated[int, typer.Option(help="First seed of everything random.")]
+Seeds = Annotated[int, typer.Option(help="Number of seeds.")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda or mps. Networks only; simulations run on the CPU.")
+]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder with CIFAR-10 in its official layout; default: digits.")
+]
+Download = Annotated[
+    bool, typer.Option("--download", help="Fetch the official CIFAR-10 archive (checksum verified).")
+]
+Output = Annotated[Path | None, typer.Option(help="Where to write the result.")]
+Picture = Annotated[
+    Path | None, typer.Option("--figure", help="Also draw the curves into this file (.png, .pdf).")
+]
+Name = Annotated[str, typer.Option(help="ntp, mup or sp.")]
+Widths = Annotated[str, typer.Option("--widths", "--width", help="Widths, comma-separated.")]
+Rates = Annotated[
+    str, typer.Option("--learning-rate", "--learning-rates", help="Base rates eta0, comma-separated.")
+]
+Every = Annotated[int | None, typer.Option(help="Steps between measurements; default: 16 intervals.")]
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's way of calling
+    if wanted:
+        from .records import versions
+
+        typer.echo(versions()["superconsistency"])
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: superconsistency verify --only theory")
+def verify(
+    *,
+    only: Annotated[
+        str | None, typer.Option(help="One room (theory, simulations, neural) or one claim's id.")
+    ] = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    output: Annotated[Path | None, typer.Option(help="Also write the ledger as JSON.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Check every claim of the ledger and print the verdicts; exit code 1 if one is not upheld."""
+    from .console import stderr
+
+    stderr().print("superconsistency: loading the claims")
+    from .claims import CLAIMS, Settings, failed
+    from .claims import verify as check
+    from .console import count_verdicts, ledger_progress, print_json, print_ledger
+    from .neural import load_images, resolve_device
+    from .records import require_writable, versions, write_atomically
+
+    chosen = [claim for claim in CLAIMS if only in {None, claim.room, claim.id}]
+    if not chosen:
+        names = sorted({claim.room for claim in CLAIMS}) + [claim.id for claim in CLAIMS]
+        require_known("--only", str(only), names)
+    require_whole("seed", seed, least=0, example=0)
+    resolve_device(device)
+    if data_dir is not None or download:
+        load_images(data_dir, download=download, progress=True)
+    if output is not None:
+        require_writable(output)
+    settings = Settings(seed=seed, device=device, data_dir=data_dir, download=download)
+    entries = []
+    try:
+        with ledger_progress(len(chosen)) as progress:
+            for entry in check(chosen, settings, lambda claim, fraction: progress(claim.id, fraction)):
+                entries.append(entry)  # noqa: PERF402 - kept one by one, so that an interruption loses none
+    except KeyboardInterrupt:
+        stderr().print(f"interrupted after {len(entries)} of {len(chosen)} claims")
+    document = {
+        "summary": count_verdicts(entries),
+        "claims": [entry.to_json() for entry in entries],
+        "versions": versions(),
+    }
+    if output is not None:
+        import json
+
+        text = json.dumps(document, indent=2) + "\n"
+        write_atomically(output, lambda path: path.write_text(text))
+    if as_json:
+        print_json(document)
+    else:
+        print_ledger(entries)
+    if failed(entries) or len(entries) < len(chosen):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: superconsistency simulate --parametrization ntp --widths 64,1024,inf --learning-rate 1,4"
+)
+def simulate(
+    *,
+    parametrization: Name = "mup",
+    dim: Annotated[int, typer.Option(help="Input dimension D.")] = 20,
+    widths: Widths = "64,256,1024",
+    target_norm: Annotated[float, typer.Option(help="Norm of the target w*.")] = 1.0,
+    learning_rate: Rates = "0.5",
+    steps: Annotated[int, typer.Option(help="Gradient-descent steps.")] = 200,
+    seeds: Seeds = 10,
+    record: Annotated[str, typer.Option(help="Quantities to record, comma-separated.")] = "loss,sharpness",
+    every: Every = None,
+    start: Annotated[
+        str, typer.Option(help="gaussian: drawn weights; limit: infinite-width start.")
+    ] = "gaussian",
+    method: Annotated[str, typer.Option(help="auto, full (w, e, v) or factored.")] = "auto",
+    output: Output = None,
+    figure: Picture = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Iterate the latent system over widths (inf is one), learning rates and seeds."""
+    from . import simulations, theory
+    from .console import progress_bar
+    from .records import save_record
+
+    require_known("device", device, ("auto", "cpu"))
+    starts = {"gaussian": theory.initial_state, "limit": theory.limit_state}
+    require_known("start", start, starts)
+    ensemble = simulations.Ensemble(
+        theory.parametrization(parametrization),
+        theory.uniform_target(dim, target_norm),
+        _numbers(widths, "width"),
+        _numbers(learning_rate, "learning rate"),
+        _seeds(seed, seeds),
+    )
+    record_at = simulations.schedule(steps, max(1, steps // 16) if every is None else every)
+    _check_outputs(output, figure)
+    quantities = tuple(name.strip() for name in record.split(","))
+    with progress_bar("simulating") as progress:
+        result = simulations.simulate(
+            ensemble,
+            record_at=record_at,
+            quantities=quantities,
+            start=starts[start],
+            method=method,
+            on_progress=progress,
+        )
+    if output is not None:
+        save_record(result, output)
+    _show(result, quantities, output, figure, as_json=as_json)
+
+
+@app.command(epilog="Example: superconsistency train --parametrization ntp --widths 64,128 --learning-rate 7")
+def train(
+    *,
+    parametrization: Name = "mup",
+    widths: Widths = "32,64,128",
+    learning_rate: Rates = "0.5",
+    steps: Annotated[int, typer.Option(help="SGD steps.")] = 256,
+    seeds: Seeds = 3,
+    batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128,
+    every: Every = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to keep the record; default: results/train-....nc.")
+    ] = None,
+    figure: Picture = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train SimpleConvNet over widths, learning rates and seeds, measuring loss and sharpness on the way."""
+    from . import neural, theory
+    from .console import progress_bar, stderr
+    from .records import save_record
+
+    config = neural.TrainingConfig(
+        theory.parametrization(parametrization),
+        steps=steps,
+        batch_size=batch_size,
+        measure_every=max(1, steps // 16) if every is None else every,
+    )
+    grid = neural.Grid(
+        config,
+        tuple(_whole(width) for width in _numbers(widths, "width")),
+        _numbers(learning_rate, "learning rate"),
+        _seeds(seed, seeds),
+    )
+    place = neural.resolve_device(device)
+    data = neural.load_images(data_dir, download=download, progress=True).to(place)
+    kept = output or _default_output(grid.empty(data), config.parametrization.name)
+    _check_outputs(kept, figure)
+    if not as_json:
+        stderr().print(f"training on {data.name} ({len(data.labels)} images), device {place}; keeping {kept}")
+    try:
+        with progress_bar("training") as progress:
+            result = neural.train_grid(
+                grid, data, on_progress=progress, on_measurement=lambda partial: save_record(partial, kept)
+            )
+    except KeyboardInterrupt:
+        stderr().print(f"interrupted; what was measured is in {kept}")
+        raise typer.Exit(130) from None
+    _show(result, ("loss", "sharpness"), kept, figure, as_json=as_json)
+
+
+@app.command(epilog="Example: superconsistency figure 1 --scale laptop --output docs/figures")
+def figure(
+    *,
+    name: Annotated[str, typer.Argument(help="1, 10 or portrait.")],
+    scale: Annotated[str, typer.Option(help="laptop: at most ten minutes on two cores.")] = "laptop",
+    data_dir: DataDir = None,
+    download: Download = False,
+    output: Annotated[Path, typer.Option(help="Folder for the PDF, PNG and JSON.")] = Path(),
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make a figure of the paper, with what its numbers say."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from . import figures
+    from .console import print_json, progress_bar, stdout
+    from .neural import resolve_device
+    from .records import require_writable
+
+    require_known("figure", name, figures.FIGURES)
+    require_whole("seed", seed, least=0, example=0)
+    resolve_device(device)
+    stem = output / f"figure-{name}"
+    require_writable(stem.with_suffix(".png"))
+    with progress_bar(f"figure {name}") as progress:
+        settings = figures.FigureSettings(scale, seed, device, data_dir, download, progress)
+        drawing = figures.draw_figure(name, settings)
+    paths = [str(path) for path in figures.save_drawing(drawing, stem)]
+    if as_json:
+        print_json({"figure": name, "files": paths, "verdict": drawing.verdict, "numbers": drawing.numbers})
+    else:
+        stdout().print(f"figure {name}: {drawing.verdict}\n" + "\n".join(paths), soft_wrap=True)
+
+
+def _numbers(text: str, name: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise invalid(
+            name, text, accepted="numbers separated by commas", remedy="write 64,256,1024, say"
+        ) from None
+
+
+def _whole(width: float) -> int:
+    require_whole("width", width, least=1, example=64)
+    return int(width)
+
+
+def _seeds(first: int, count: int) -> tuple[int, ...]:
+    require_whole("seed", first, least=0, example=0)
+    require_whole("number of seeds", count, least=1, example=3)
+    return tuple(range(first, first + count))
+
+
+def _check_outputs(output: Path | None, picture: Path | None) -> None:
+    """Refuse places that cannot be written to before any work is done."""
+    from .records import require_writable
+
+    for path in (output, picture):
+        if path is not None:
+            require_writable(path)
+    if picture is not None:
+        require_known("type of the picture", picture.suffix, (".png", ".pdf", ".svg"))
+
+
+def _default_output(record: xr.Dataset, name: str) -> Path:
+    """A label that differs between configurations, so that no result replaces another's."""
+    identity = "".join(str(record.attrs[key]) for key in ("configuration", "seeds", "data_hash"))
+    identity += str([record[axis].to_numpy().tolist() for axis in ("width", "learning_rate")])
+    return Path("results") / f"train-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.nc"
+
+
+def _show(
+    record: xr.Dataset, quantities: Sequence[str], output: Path | None, picture: Path | None, *, as_json: bool
+) -> None:
+    from .console import print_json, print_record, stdout
+    from .records import record_to_json
+
+    if picture is not None:
+        _draw(record, quantities, picture)
+    if as_json:
+        print_json(record_to_json(record))
+        return
+    print_record(record, quantities)
+    for path in (output, picture):
+        if path is not None:
+            stdout().print(f"written: {path}", soft_wrap=True)
+
+
+def _draw(record: xr.Dataset, quantities: Sequence[str], picture: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from .figures import draw_record
+    from .records import write_atomically
+
+    write_atomically(picture, draw_record(record, quantities).savefig)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; bad input is one line on stderr and exit code 2."""
+    try:
+        code = app(args=arguments, prog_name="superconsistency", standalone_mode=False)
+    except InputError as error:
+        _fail(str(error))
+    except TyperException as error:
+        _fail(f"{' '.join(error.format_message().split())} (see superconsistency --help)")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(2)

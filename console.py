@@ -1,0 +1,185 @@
+"""How results look in a terminal: progress on stderr, tables or one JSON document on stdout."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from .errors import InputError
+from .records import WidthDependence, settled, to_json, width_dependence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import xarray as xr
+
+    from .claims import Entry
+
+_PLAIN_WIDTH = 140
+"""Columns of output that does not go to a terminal."""
+
+_COLOURS = {
+    "proved": "green",
+    "verified": "green",
+    "corrected": "yellow",
+    "refuted": "bold red",
+    "not run": "red",
+}
+
+_ROWS = 9
+"""Steps that a table of curves shows."""
+
+
+def stdout() -> Console:
+    """The console that results go to."""
+    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+
+
+def stderr() -> Console:
+    """The console for progress and errors."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """Print exactly one JSON document."""
+    sys.stdout.write(json.dumps(to_json(document), allow_nan=False, indent=2, default=_json_default) + "\n")
+
+
+def _json_default(value: Any) -> Any:
+    """NumPy and SymPy scalars as plain numbers."""
+    return value.item() if isinstance(value, np.generic) else float(value)
+
+
+@contextmanager
+def progress_bar(words: str) -> Iterator[Callable[[float, float], None]]:
+    """A bar with time left on stderr, driven by (done, in all); silent when stderr is not a terminal."""
+    console = stderr()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def ledger_progress(count: int) -> Iterator[Callable[[str, float], None]]:
+    """A bar over claims, driven by (id of the claim, fraction of it done)."""
+    console = stderr()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        whole = bar.add_task("claims", total=count)
+        part = bar.add_task("", total=100)
+        seen: list[str] = []
+
+        def update(claim: str, fraction: float) -> None:
+            if claim not in seen:
+                seen.append(claim)
+                bar.reset(part, description=claim, total=100)
+                if not console.is_terminal:
+                    console.print(f"checking {claim} ({len(seen)} of {count})")
+            bar.update(part, completed=100 * fraction)
+            bar.update(whole, completed=len(seen) - 1 + fraction)
+
+        yield update
+
+
+def print_ledger(entries: Sequence[Entry]) -> None:
+    """The ledger as a table, and its count of verdicts."""
+    table = Table(title="claims ledger", show_lines=True)
+    for heading in ("claim", "source", "kind", "verdict", "seconds", "evidence"):
+        table.add_column(heading, no_wrap=heading in {"verdict", "kind"}, overflow="fold")
+    for entry in entries:
+        verdict = str(entry.verdict)
+        table.add_row(
+            f"[bold]{entry.claim.id}[/]\n{entry.claim.statement}",
+            entry.claim.source,
+            str(entry.claim.kind),
+            f"[{_COLOURS[verdict]}]{verdict}[/]",
+            f"{entry.seconds:.1f}",
+            entry.outcome.evidence.summary,
+        )
+    console = stdout()
+    console.print(table)
+    console.print(count_verdicts(entries))
+
+
+def count_verdicts(entries: Sequence[Entry]) -> str:
+    """How many claims got which verdict."""
+    verdicts = [str(entry.verdict) for entry in entries]
+    counts = ", ".join(f"{verdicts.count(name)} {name}" for name in _COLOURS if name in verdicts)
+    return f"{len(verdicts)} claims: {counts}"
+
+
+def print_record(record: xr.Dataset, quantities: Sequence[str]) -> None:
+    """Quantities against steps for every width and learning rate, and how the final ones depend on width."""
+    console = stdout()
+    for name in quantities:
+        for rate in record["learning_rate"].to_numpy():
+            seeds = record.sizes["seed"]
+            console.print(f"{name} at eta0 = {rate:g}, mean over {seeds} seed{'s' if seeds > 1 else ''}")
+            console.print(_curve_table(record.sel(learning_rate=rate), name))
+            console.print(dependence_sentence(record.sel(learning_rate=rate), name))
+    diverged = record["diverged_step"].to_numpy()
+    if (diverged >= 0).any():
+        first = int(diverged[diverged >= 0].min())
+        console.print(
+            f"{int((diverged >= 0).sum())} of {diverged.size} runs diverged, the first at step {first}"
+        )
+
+
+def _curve_table(run: xr.Dataset, name: str) -> Table:
+    table = Table()
+    table.add_column("step", justify="right")
+    for width in run["width"].to_numpy():
+        table.add_column("N = inf" if math.isinf(width) else f"N = {width:g}", justify="right")
+    shown = np.unique(np.linspace(0, run.sizes["step"] - 1, _ROWS).round().astype(int))
+    means = run[name].mean("seed", skipna=False).transpose("step", "width").to_numpy()
+    for index in shown:
+        cells = ("diverged" if math.isnan(value) else f"{value:.4g}" for value in means[index])
+        table.add_row(str(int(run["step"][index])), *cells)
+    return table
+
+
+def final_dependence(run: xr.Dataset, name: str) -> WidthDependence | None:
+    """Width dependence of a final quantity at one learning rate; None where the runs cannot give one."""
+    try:
+        return width_dependence(settled(run[name]))
+    except InputError:
+        return None
+
+
+def dependence_sentence(run: xr.Dataset, name: str) -> str:
+    """The width dependence of a final quantity in words."""
+    found = final_dependence(run, name)
+    if found is None:
+        return (
+            f"no statement on how {name} depends on width: fewer than two widths have finite final values\n"
+        )
+    low, high = found.interval
+    reach = f" (95% {low:.3f} to {high:.3f})" if math.isfinite(low) else " (too few runs for an interval)"
+    means = ", ".join(f"{mean:.4g}" for mean in found.means)
+    spread = f"{100 * found.spread:.1f}%" if found.spread < 10 else f"{found.spread + 1:.3g}-fold"
+    return (
+        f"final {name} (mean of the last measurements) by width: {means}; spread {spread}; "
+        f"log-log slope on width {found.slope:.3f}{reach}\n"
+    )

@@ -1,0 +1,70 @@
+"""The one exception that bad input raises, wherever it is met, and the checks that every room makes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+class InputError(ValueError):
+    """A value from outside that cannot be used; its message is one line fit to show to a person."""
+
+
+def invalid(name: str, value: object, *, accepted: str, remedy: str) -> InputError:
+    """Describe a rejected value.
+
+    Parameters
+    ----------
+    name
+        What was given, in the user's words ("learning rate").
+    value
+        The value itself; shown shortened.
+    accepted
+        The accepted range or set.
+    remedy
+        What to do instead.
+
+    Returns
+    -------
+    InputError
+        With a message of exactly one line: name, value, accepted range, remedy.
+    """
+    message = f"{name} is {_shown(value)}; accepted: {accepted}; remedy: {remedy}"
+    return InputError(" ".join(message.split()))
+
+
+def require_positive(name: str, value: float, *, example: object) -> None:
+    """Raise `InputError` unless a value is a finite number above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise invalid(name, value, accepted="a finite number above 0", remedy=f"pass {example}, say")
+
+
+def require_whole(name: str, value: float, *, least: int, example: object, infinite: bool = False) -> None:
+    """Raise `InputError` unless a value is a whole number of at least `least`, or infinity where allowed."""
+    if value >= least and (float(value).is_integer() or (infinite and math.isinf(value))):
+        return
+    alternative = ", or inf" if infinite else ""
+    accepted = f"a whole number of at least {least}{alternative}"
+    raise invalid(name, value, accepted=accepted, remedy=f"pass {example}, say")
+
+
+def require_distinct(name: str, values: Collection[object]) -> None:
+    """Raise `InputError` unless there is at least one value and none occurs twice."""
+    if not values or len(set(values)) < len(values):
+        raise invalid(
+            name, tuple(values), accepted="different values, at least one", remedy="list each of them once"
+        )
+
+
+def require_known(name: str, value: str, known: Collection[str]) -> None:
+    """Raise `InputError` unless a name is among the known ones."""
+    if value not in known:
+        raise invalid(name, value, accepted=", ".join(known), remedy="choose one of these")
+
+
+def _shown(value: object, longest: int = 120) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -1,0 +1,22 @@
+"""Pictures: functions that draw data into given axes, and the gallery of named figures."""
+
+from .curves import draw_curves, draw_edge, draw_transfer
+from .gallery import FIGURES, SCALES, Drawing, FigureSettings, draw_figure, draw_record, save_drawing
+from .portrait import draw_orbit, draw_portrait
+from .style import paper_style
+
+__all__ = [
+    "FIGURES",
+    "SCALES",
+    "Drawing",
+    "FigureSettings",
+    "draw_curves",
+    "draw_edge",
+    "draw_figure",
+    "draw_orbit",
+    "draw_portrait",
+    "draw_record",
+    "draw_transfer",
+    "paper_style",
+    "save_drawing",
+]

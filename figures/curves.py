@@ -1,0 +1,96 @@
+"""Curves of a record: a quantity against steps, and the best learning rate against width."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .style import LINES, ordered_colours
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+
+def draw_curves(axes: Axes, values: xr.DataArray, *, log: bool = True, band: bool = False) -> Axes:
+    """A quantity against steps: colour is width, line style learning rate; the geometric mean over seeds.
+
+    Parameters
+    ----------
+    axes
+        Drawn into and returned.
+    values
+        Dimensions (width, learning_rate, seed, step), positive on a logarithmic axis.
+    log
+        Logarithmic vertical axis.
+    band
+        Shade the range over seeds.
+    """
+    colours = ordered_colours(values.sizes["width"])
+    for colour, width in zip(colours, values["width"].to_numpy(), strict=True):
+        for index, rate in enumerate(values["learning_rate"].to_numpy()):
+            runs = values.sel(width=width, learning_rate=rate).to_numpy()
+            label = width_label(width) if index == 0 else None
+            steps = values["step"].to_numpy()
+            axes.plot(steps, _centre(runs, log=log), color=colour, ls=LINES[index % len(LINES)], label=label)
+            if band and len(runs) > 1:
+                axes.fill_between(
+                    steps, runs.min(axis=0), runs.max(axis=0), color=colour, alpha=0.15, linewidth=0
+                )
+    if log:
+        axes.set_yscale("log")
+    axes.set_xlabel("step")
+    return axes
+
+
+def draw_transfer(axes: Axes, values: xr.DataArray) -> Axes:
+    """A final loss against the learning rate, a curve a width, its best learning rate marked.
+
+    Parameters
+    ----------
+    axes
+        Drawn into and returned.
+    values
+        Dimensions (width, learning_rate); NaN where runs diverged.
+    """
+    colours = ordered_colours(values.sizes["width"])
+    for colour, width in zip(colours, values["width"].to_numpy(), strict=True):
+        row = values.sel(width=width).dropna("learning_rate")
+        if row.size == 0:
+            continue
+        axes.plot(row["learning_rate"], row, color=colour, marker="o", ms=2.5, label=width_label(width))
+        best = row.isel(learning_rate=int(np.argmin(row.to_numpy())))
+        axes.plot(best["learning_rate"], best, color=colour, marker="*", ms=9, mec="white", mew=0.5)
+    rates = values["learning_rate"].to_numpy()
+    axes.set_xscale("log")
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.minorticks_off()
+    axes.set_xlabel("learning rate $\\eta_0$")
+    return axes
+
+
+def draw_edge(axes: Axes, learning_rate: float) -> Axes:
+    """The edge of stability `2/eta0` as a dashed line."""
+    axes.axhline(2 / learning_rate, color="0.35", lw=0.8, ls="--")
+    place: dict[str, Any] = {
+        "xycoords": ("axes fraction", "data"),
+        "ha": "right",
+        "va": "bottom",
+        "fontsize": 7,
+    }
+    axes.annotate("$2/\\eta_0$", (1, 2 / learning_rate), **place)
+    return axes
+
+
+def width_label(width: float) -> str:
+    """A width for a legend."""
+    return "$N = \\infty$" if math.isinf(width) else f"$N = {width:.0f}$"
+
+
+def _centre(runs: np.ndarray[Any, Any], *, log: bool) -> np.ndarray[Any, Any]:
+    """Mean over seeds, geometric where zeros and negative values cannot be shown."""
+    if not log:
+        return np.asarray(runs.mean(axis=0))
+    return np.asarray(np.exp(np.log(np.where(runs > 0, runs, np.nan)).mean(axis=0)))

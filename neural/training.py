@@ -1,0 +1,214 @@
+"""Training of SimpleConvNet by SGD, with loss and sharpness measured on fixed examples along the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ..errors import invalid, require_positive, require_whole
+from .convnet import SimpleConvNet, parameter_groups, scaled_layers
+from .curvature import HessianOperator, SharpnessEstimate, sharpness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..theory import Array, Parametrization
+    from .data import Images
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings that all runs of a grid share.
+
+    Attributes
+    ----------
+    parametrization
+        A row of the table.
+    steps
+        SGD steps, at least 0.
+    batch_size
+        Examples a step.
+    measure_every
+        Steps between measurements; the first and the last state are always measured.
+    measure_sharpness
+        Whether the sharpness is measured beside the loss.
+    hessian_examples, evaluation_examples
+        Size of the fixed sets on which sharpness and loss are measured; the smaller is part of the larger.
+    tolerance
+        Relative accuracy asked of the eigensolver.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+    """
+
+    parametrization: Parametrization
+    steps: int = 512
+    batch_size: int = 128
+    measure_every: int = 32
+    measure_sharpness: bool = True
+    hessian_examples: int = 128
+    evaluation_examples: int = 1024
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("steps", 0),
+            ("batch_size", 1),
+            ("measure_every", 1),
+            ("hessian_examples", 1),
+            ("evaluation_examples", 1),
+        ):
+            require_whole(name.replace("_", " "), getattr(self, name), least=least, example=128)
+        if not 0 < self.tolerance < 1:
+            raise invalid("tolerance", self.tolerance, accepted="between 0 and 1", remedy="pass 1e-3, say")
+
+    @property
+    def measured_steps(self) -> tuple[int, ...]:
+        """Steps at which the run is measured."""
+        return tuple(sorted({*range(0, self.steps + 1, self.measure_every), self.steps}))
+
+
+class Measurement(NamedTuple):
+    """One measurement of a run."""
+
+    step: int
+    loss: float
+    """Mean cross-entropy on the evaluation examples."""
+    sharpness: SharpnessEstimate | None
+    """Largest Hessian eigenvalue on the Hessian examples, if asked for."""
+
+
+class Diverged(NamedTuple):
+    """The end of a run whose loss ceased to be finite."""
+
+    step: int
+
+
+class Probe:
+    """The fixed examples that every run is measured on, chosen before training and the same for all runs."""
+
+    def __init__(self, config: TrainingConfig, data: Images) -> None:
+        order = np.random.default_rng(0).permutation(len(data.labels))
+        chosen = torch.from_numpy(order[: config.evaluation_examples]).to(data.labels.device)
+        self.images = data.images[chosen].contiguous(memory_format=torch.channels_last)
+        self.labels = data.labels[chosen]
+        self.hessian_examples = config.hessian_examples
+        self.tolerance = config.tolerance
+
+    def loss(self, model: torch.nn.Module) -> torch.Tensor:
+        """Mean cross-entropy on the evaluation examples."""
+        with torch.no_grad():
+            return functional.cross_entropy(model(self.images), self.labels)
+
+    def sharpness(
+        self, model: torch.nn.Module, generator: np.random.Generator, start: Array | None
+    ) -> SharpnessEstimate:
+        """Largest Hessian eigenvalue in the learning-rate metric on the Hessian examples."""
+        layers = list(scaled_layers(model))
+        kept = slice(0, self.hessian_examples)
+        loss = functional.cross_entropy(model(self.images[kept]), self.labels[kept])
+        operator = HessianOperator(
+            loss, [layer.weight for layer in layers], [layer.learning_rate_scale for layer in layers]
+        )
+        return sharpness(operator, generator, tolerance=self.tolerance, start=start)
+
+
+def train(
+    config: TrainingConfig,
+    data: Images,
+    probe: Probe,
+    *,
+    width: int,
+    learning_rate: float,
+    seed: int,
+    on_step: Callable[[int], None] | None = None,
+) -> Iterator[Measurement | Diverged]:
+    """Train one network, giving its measurements as they are made.
+
+    Initialisation depends on seed and width, the order of the data on the seed alone. A run whose loss is no
+    longer finite ends with `Diverged`.
+
+    Parameters
+    ----------
+    config, data, probe
+        What is shared; the data decide the device.
+    width, learning_rate, seed
+        This run.
+    on_step
+        Called with the number of steps taken.
+    """
+    device = data.images.device
+    model = SimpleConvNet(config.parametrization, width, torch_generator(seed, width)).to(device)
+    optimizer = torch.optim.SGD(parameter_groups(model, learning_rate))
+    batches = _batches(len(data.labels), config.batch_size, torch_generator(seed), device)
+    lanczos_start = np.random.default_rng([seed, width])
+    vector: Array | None = None
+    losses: list[torch.Tensor] = []
+    for step in range(config.steps + 1):
+        if step in config.measured_steps:
+            losses.append(probe.loss(model))
+            # The only synchronisation with the device: losses wait there until a measurement needs them.
+            finite = torch.isfinite(torch.stack(losses)).cpu()
+            if not finite.all():
+                yield Diverged(step - len(losses) + 1 + int(torch.argmin(finite.int())))
+                return
+            estimate = probe.sharpness(model, lanczos_start, vector) if config.measure_sharpness else None
+            vector = estimate.vector if estimate is not None and estimate.converged else None
+            yield Measurement(step, float(losses[-1]), estimate)
+            losses.clear()
+        if step < config.steps:
+            losses.append(_sgd_step(model, optimizer, data, next(batches)))
+            if on_step is not None:
+                on_step(step + 1)
+
+
+def _sgd_step(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, data: Images, batch: torch.Tensor
+) -> torch.Tensor:
+    images = data.images[batch].contiguous(memory_format=torch.channels_last)
+    loss = functional.cross_entropy(model(images), data.labels[batch])
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call] # torch leaves backward untyped
+    optimizer.step()
+    return loss.detach()
+
+
+def torch_generator(*seeds: int) -> torch.Generator:
+    """A CPU generator seeded by numbers: a run's randomness is the same on every device."""
+    state = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def _batches(
+    examples: int, size: int, generator: torch.Generator, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Endless minibatches of indices, a new order each epoch, without the remainder."""
+    if size > examples:
+        raise invalid(
+            "batch size",
+            size,
+            accepted=f"1 to {examples}, the number of examples",
+            remedy="pass a smaller one",
+        )
+    while True:
+        order = torch.randperm(examples, generator=generator).to(device)
+        yield from torch.chunk(order[: examples - examples % size], examples // size)
+
+
+def check_run(width: float, learning_rate: float, seed: int) -> None:
+    """Refuse a run that cannot be trained.
+
+    Raises
+    ------
+    InputError
+        If the width, learning rate or seed is out of range.
+    """
+    require_whole("width", width, least=1, example=64)
+    require_positive("learning rate", learning_rate, example=0.5)
+    require_whole("seed", seed, least=0, example=0)

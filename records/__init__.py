@@ -1,0 +1,32 @@
+"""The common record: schema, provenance, storage and the statistics of width dependence."""
+
+from .provenance import array_hash, versions
+from .schema import DIMENSIONS, NEVER, QUANTITIES, RUN_DIMENSIONS, empty_record
+from .statistics import WidthDependence, settled, width_dependence
+from .storage import (
+    load_record,
+    record_to_json,
+    require_writable,
+    save_record,
+    to_json,
+    write_atomically,
+)
+
+__all__ = [
+    "DIMENSIONS",
+    "NEVER",
+    "QUANTITIES",
+    "RUN_DIMENSIONS",
+    "WidthDependence",
+    "array_hash",
+    "empty_record",
+    "load_record",
+    "record_to_json",
+    "require_writable",
+    "save_record",
+    "settled",
+    "to_json",
+    "versions",
+    "width_dependence",
+    "write_atomically",
+]

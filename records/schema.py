@@ -1,0 +1,106 @@
+"""The common record: every run, latent or neural, is an `xarray.Dataset` with these names and attributes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from ..errors import require_known
+from .provenance import provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+
+RUN_DIMENSIONS = ("width", "learning_rate", "seed")
+DIMENSIONS = (*RUN_DIMENSIONS, "step")
+
+NEVER = -1
+"""Value of `diverged_step` for a run that did not diverge."""
+
+
+class Quantity(NamedTuple):
+    """How a variable of the record is described."""
+
+    long_name: str
+    units: str
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "width": Quantity("hidden width N", "neurons"),
+    "learning_rate": Quantity("base learning rate eta0", "1 / sharpness"),
+    "seed": Quantity("seed of the run", "1"),
+    "step": Quantity("gradient-descent steps taken", "steps"),
+    "loss": Quantity("training loss on the fixed evaluation data", "loss"),
+    "sharpness": Quantity("largest Hessian eigenvalue in the learning-rate metric", "1 / eta0"),
+    "sharpness_residual": Quantity(
+        "residual norm of the sharpness's eigenpair, a bound on its error", "1 / eta0"
+    ),
+    "hessian_products": Quantity("Hessian-vector products one measurement took", "products"),
+    "ntk_sharpness": Quantity("largest eigenvalue of the neural tangent kernel", "1 / eta0"),
+    "residual_norm": Quantity("norm of w - w*", "1"),
+    "alignment": Quantity("end-to-end map along the target, w.w*/|w*|", "1"),
+    "second_layer": Quantity("second-layer norm v", "1 / eta0"),
+    "first_layer_trace": Quantity("trace of the first layer's Gram matrix e", "1 / eta0"),
+    "diverged_step": Quantity("step at which the run diverged, -1 if it did not", "steps"),
+    "completed": Quantity("whether the run reached its last step or divergence", "1"),
+}
+
+
+def empty_record(
+    *,
+    widths: Sequence[float],
+    learning_rates: Sequence[float],
+    seeds: Sequence[int],
+    steps: Sequence[int],
+    quantities: Sequence[str],
+    configuration: Mapping[str, object],
+    data_hash: str | None = None,
+) -> xr.Dataset:
+    """A record with room for every run of a grid; quantities are NaN until measured.
+
+    Parameters
+    ----------
+    widths, learning_rates, seeds, steps
+        Coordinates of the grid and the steps at which quantities are recorded.
+    quantities
+        Names from `QUANTITIES`, each of shape (width, learning_rate, seed, step).
+    configuration
+        Everything needed to run again; stored with seeds, versions and data hash in the attributes.
+    data_hash
+        SHA-256 of the data, if the runs saw any.
+
+    Raises
+    ------
+    InputError
+        If a quantity is not in the schema.
+    """
+    coordinates = {
+        "width": np.asarray(widths, dtype=np.float64),
+        "learning_rate": np.asarray(learning_rates, dtype=np.float64),
+        "seed": np.asarray(seeds, dtype=np.int64),
+        "step": np.asarray(steps, dtype=np.int64),
+    }
+    shape = tuple(coordinate.size for coordinate in coordinates.values())
+    variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {
+        name: (DIMENSIONS, np.full(shape, np.nan)) for name in quantities
+    }
+    variables["diverged_step"] = (RUN_DIMENSIONS, np.full(shape[:-1], NEVER, dtype=np.int64))
+    variables["completed"] = (RUN_DIMENSIONS, np.zeros(shape[:-1], dtype=np.int8))
+    record = xr.Dataset(variables, coords=coordinates)
+    record.attrs = provenance(configuration, seeds=seeds, data_hash=data_hash)
+    record.attrs["schema_version"] = SCHEMA_VERSION
+    _describe(record)
+    return record
+
+
+def _describe(record: xr.Dataset) -> None:
+    for name in record.variables:
+        require_known("recorded quantity", str(name), QUANTITIES)
+        quantity = QUANTITIES[str(name)]
+        record[name].attrs.update(long_name=quantity.long_name, units=quantity.units)

@@ -1,0 +1,130 @@
+"""The methods that advance latent states: on (w, e, v) itself, or on a factor of its Gram matrix.
+
+The laws of Theorem 5.1 hold for every width, but iterating them in floating point keeps the rank of
+`S = [[e, kappa w], [kappa w^T, v]]`, at most N, only to rounding. With N >= D + 1 that constrains nothing.
+With N <= D rounding adds directions that no network of that width has, and those grow exponentially until the
+residual is gone. There a factor `S = Z Z^T` with N columns is advanced instead, which keeps the rank by
+construction and costs less.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ..errors import require_known
+from ..theory import LatentState
+from .kernels import advance, advance_factored
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from ..theory import Array, Problem
+
+
+class Method(ABC):
+    """Many latent states of one problem that advance together.
+
+    Parameters
+    ----------
+    problem
+        Shared by all.
+    states
+        Shapes (T, D), (T, D, D), (T,); copied.
+    learning_rate, loss_limit
+        `eta0` and the loss that counts as divergence, shape (T,).
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self, problem: Problem, states: LatentState, learning_rate: Array, loss_limit: Array
+    ) -> None:
+        self.problem = problem
+        self.target = np.array(problem.target)
+        self.learning_rate = learning_rate
+        self.loss_limit = loss_limit
+        self.coupling = np.full_like(learning_rate, problem.kappa)
+        self._start(states)
+
+    @abstractmethod
+    def _start(self, states: LatentState) -> None:
+        """Take the states over."""
+
+    @abstractmethod
+    def advance(self, before: int, after: int, diverged_step: NDArray[np.int64]) -> None:
+        """Step from one step to a later one, entering divergences."""
+
+    @abstractmethod
+    def states(self) -> LatentState:
+        """The present states."""
+
+
+class FullMethod(Method):
+    """Theorem 5.1 on (w, e, v): O(D^2) a step whatever the width."""
+
+    name = "full"
+
+    def _start(self, states: LatentState) -> None:
+        self._states = LatentState(*(np.array(part, dtype=np.float64) for part in states))
+
+    def advance(self, before: int, after: int, diverged_step: NDArray[np.int64]) -> None:
+        """Step from one step to a later one, entering divergences."""
+        settings = (self.target, self.learning_rate, self.coupling**2, self.loss_limit)
+        advance(*self._states, *settings, before, after - before, diverged_step)
+
+    def states(self) -> LatentState:
+        """The present states."""
+        return self._states
+
+
+class FactoredMethod(Method):
+    """The congruence law on a factor of `S` with N columns: O(D N) a step, for N <= D."""
+
+    name = "factored"
+
+    def _start(self, states: LatentState) -> None:
+        w, e, v = states
+        dimension = self.problem.dimension
+        gram = np.empty((len(w), dimension + 1, dimension + 1))
+        gram[:, :-1, :-1], gram[:, -1, -1] = e, v
+        gram[:, :-1, -1] = gram[:, -1, :-1] = self.problem.kappa * w
+        values, vectors = np.linalg.eigh(gram)
+        rank = min(int(min(self.problem.width, dimension + 1)), dimension + 1)
+        columns = vectors[..., -rank:] * np.sqrt(np.maximum(values[:, None, -rank:], 0.0))
+        self._neurons = np.ascontiguousarray(np.swapaxes(columns, 1, 2))
+
+    def advance(self, before: int, after: int, diverged_step: NDArray[np.int64]) -> None:
+        """Step from one step to a later one, entering divergences."""
+        settings = (self.target, self.learning_rate, self.coupling, self.loss_limit)
+        advance_factored(self._neurons, *settings, before, after - before, diverged_step)
+
+    def states(self) -> LatentState:
+        """The present states."""
+        first, second = self._neurons[..., :-1], self._neurons[..., -1]
+        return LatentState(
+            np.einsum("tki,tk->ti", first, second) / self.problem.kappa,
+            np.swapaxes(first, 1, 2) @ first,
+            np.einsum("tk,tk->t", second, second),
+        )
+
+
+METHODS: Mapping[str, type[Method]] = {method.name: method for method in (FullMethod, FactoredMethod)}
+
+
+def choose_method(name: str, problem: Problem) -> type[Method]:
+    """A method by name; `auto` takes the factored one where the width limits the rank (N <= D).
+
+    Raises
+    ------
+    InputError
+        If the name is unknown.
+    """
+    require_known("method", name, ("auto", *METHODS))
+    if name == "auto":
+        return FactoredMethod if problem.width <= problem.dimension else FullMethod
+    return METHODS[name]

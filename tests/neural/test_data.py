@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from superconsistency.errors import InputError
+from superconsistency.neural import load_images
+from superconsistency.neural.data import download_cifar10, read_cifar10
+from superconsistency.neural.data.cifar import FOLDER, TRAINING_FILES, read_batch
+
+
+def official(examples: int, seed: int) -> dict[str, Any]:
+    generator = np.random.default_rng(seed)
+    return {
+        "batch_label": "training batch",
+        "labels": [int(label) for label in generator.integers(0, 10, examples)],
+        "data": generator.integers(0, 256, (examples, 3072), dtype=np.uint8),
+        "filenames": [f"image_{index}.png" for index in range(examples)],
+    }
+
+
+def write_folder(root: Path) -> Path:
+    folder = root / FOLDER
+    folder.mkdir(parents=True)
+    for seed, name in enumerate(TRAINING_FILES):
+        (folder / name).write_bytes(pickle.dumps(official(7, seed), protocol=3))
+    return root
+
+
+def python_2_pickle(pixels: np.ndarray[Any, Any], label: int) -> bytes:
+    """One image as Python 2 pickled the official files: byte strings, NumPy's old module names."""
+    raw = pixels.tobytes()
+    return b"".join(
+        (
+            b"\x80\x02}(U\x06labels]K" + bytes([label]) + b"aU\x04data",
+            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R",
+            b"(K\x01K\x01M\x00\x0c\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R",
+            b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb",
+            b"\x89T" + len(raw).to_bytes(4, "little") + raw + b"tbu.",
+        )
+    )
+
+
+def test_a_file_written_by_python_2_is_read(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3072), dtype=np.uint8)
+    (tmp_path / "batch").write_bytes(python_2_pickle(pixels, 7))
+    batch = read_batch(tmp_path / "batch")
+    np.testing.assert_array_equal(batch.pixels, pixels)
+    assert batch.labels.tolist() == [7]
+
+
+class Caller:
+    """A pickle that runs a command when it is loaded."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("touch pwned",)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_cifar_is_read_from_its_folder_or_the_one_above(tmp_path: Path, inside: bool) -> None:
+    root = write_folder(tmp_path)
+    images = load_images(root / FOLDER if inside else root)
+    assert images.images.shape == (35, 3, 32, 32)
+    first = official(7, 0)
+    expected = torch.from_numpy(first["data"].reshape(7, 3, 32, 32)).float() / 127.5 - 1
+    torch.testing.assert_close(images.images[:7].contiguous(), expected)
+    assert images.labels[:7].tolist() == first["labels"]
+
+
+def test_a_pickle_that_imports_os_is_refused_and_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "batch").write_bytes(pickle.dumps(official(3, 0) | {"labels": Caller()}))
+    with pytest.raises(InputError, match=r"(posix|nt|os)\.system, which is refused"):
+        read_batch(tmp_path / "batch")
+    assert [path.name for path in tmp_path.iterdir()] == ["batch"]
+
+
+HOSTILE = {
+    "objects instead of pixels": official(3, 0) | {"data": np.array([object()] * 3, dtype=object)[:, None]},
+    "floats instead of pixels": official(3, 0) | {"data": np.zeros((3, 3072))},
+    "wrong pixel count": official(3, 0) | {"data": np.zeros((3, 3071), dtype=np.uint8)},
+    "too few labels": official(3, 0) | {"labels": [1, 2]},
+    "label out of range": official(3, 0) | {"labels": [1, 2, 10]},
+    "no images": official(0, 0),
+    "no data": {"labels": [1]},
+    "a list": [1, 2, 3],
+}
+
+
+@pytest.mark.parametrize("content", [pytest.param(value, id=name) for name, value in HOSTILE.items()])
+def test_what_is_no_batch_is_refused_in_one_line(tmp_path: Path, content: Any) -> None:
+    class Plain(pickle.Pickler):
+        def reducer_override(self, value: Any) -> Any:
+            return (int, ()) if type(value) is object else NotImplemented
+
+    buffer = io.BytesIO()
+    Plain(buffer, protocol=3).dump(content)
+    (tmp_path / "batch").write_bytes(buffer.getvalue())
+    with pytest.raises(InputError) as caught:
+        read_batch(tmp_path / "batch")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 15_000])
+def test_a_truncated_file_is_refused(tmp_path: Path, length: int) -> None:
+    root = write_folder(tmp_path)
+    path = root / FOLDER / TRAINING_FILES[2]
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match="data_batch_3"):
+        read_cifar10(root)
+
+
+def test_a_missing_folder_or_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="data folder"):
+        read_cifar10(tmp_path / "nowhere")
+    root = write_folder(tmp_path)
+    (root / FOLDER / TRAINING_FILES[4]).unlink()
+    with pytest.raises(InputError, match="it is missing"):
+        read_cifar10(root)
+
+
+def test_digits_need_no_folder() -> None:
+    images = load_images()
+    assert images.images.shape == (1797, 3, 32, 32)
+    assert images.images.min() == -1
+    assert images.images.max() == pytest.approx(1.0)
+    assert torch.equal(images.images[:, 0], images.images[:, 2])
+    assert images.labels.bincount().min() > 170
+
+
+def test_the_hash_tells_data_sets_apart(tmp_path: Path) -> None:
+    assert load_images().hash == load_images().hash != read_cifar10(write_folder(tmp_path)).hash
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """An archive in the official layout served on loopback, and its checksum."""
+    source = write_folder(tmp_path / "source")
+    archive = tmp_path / "site" / "cifar-10-python.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(source / FOLDER, FOLDER)
+        tar.add(source / FOLDER / TRAINING_FILES[0], "../escaped")
+    handler = partial(QuietHandler, directory=str(archive.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield (
+            f"http://127.0.0.1:{http.server_port}/{archive.name}",
+            hashlib.sha256(archive.read_bytes()).hexdigest(),
+        )
+        http.shutdown()
+
+
+def test_a_download_is_verified_and_unpacked_by_name_only(server: tuple[str, str], tmp_path: Path) -> None:
+    url, checksum = server
+    folder = download_cifar10(tmp_path / "cache", url=url, sha256=checksum)
+    assert read_cifar10(folder).images.shape == (35, 3, 32, 32)
+    assert sorted(path.name for path in folder.iterdir()) == list(TRAINING_FILES)
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_a_download_with_another_checksum_is_refused(server: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="SHA-256"):
+        download_cifar10(tmp_path / "cache", url=server[0], sha256="0" * 64)
+    assert not (tmp_path / "cache" / FOLDER).exists()
+
+
+def test_a_download_without_a_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="check the network"):
+        download_cifar10(tmp_path / "cache", url="http://127.0.0.1:9/cifar-10-python.tar.gz", sha256="0" * 64)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from superconsistency.errors import InputError
+from superconsistency.neural import Grid, Images, SimpleConvNet, TrainingConfig, resolve_device, train_grid
+from superconsistency.neural.convnet import parameter_groups
+from superconsistency.neural.data.images import from_pixels
+from superconsistency.neural.training import Probe, torch_generator
+from superconsistency.records import NEVER
+from superconsistency.theory import parametrization
+from torch.nn import functional
+
+
+@pytest.fixture(scope="module")
+def data() -> Images:
+    generator = np.random.default_rng(0)
+    labels = np.arange(96) % 10
+    pixels = generator.integers(0, 256, (96, 3, 32, 32), dtype=np.uint8)
+    return from_pixels("noise", pixels, labels)
+
+
+def config(**changes: Any) -> TrainingConfig:
+    base = TrainingConfig(
+        parametrization("mup"),
+        steps=6,
+        batch_size=32,
+        measure_every=3,
+        hessian_examples=16,
+        evaluation_examples=48,
+    )
+    return replace(base, **changes)
+
+
+def test_a_run_is_plain_sgd_with_the_tables_rates(data: Images) -> None:
+    record = train_grid(Grid(config(measure_sharpness=False), (4,), (0.1,), (3,)), data)
+    model = SimpleConvNet(parametrization("mup"), 4, torch_generator(3, 4))
+    order = torch_generator(3)
+    batches = [batch for _ in range(2) for batch in torch.chunk(torch.randperm(96, generator=order), 3)]
+    for batch in batches:
+        loss = functional.cross_entropy(model(data.images[batch]), data.labels[batch])
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        with torch.no_grad():
+            for group, gradient in zip(parameter_groups(model, 0.1), gradients, strict=True):
+                group["params"][0] -= group["lr"] * gradient
+    expected = float(Probe(config(), data).loss(model))
+    assert float(record["loss"][0, 0, 0, -1]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(data: Images) -> None:
+    grid = Grid(config(), (4, 8), (0.1,), (0, 1))
+    first, second = train_grid(grid, data), train_grid(grid, data)
+    assert first.identical(second)
+    assert (first["loss"][:, :, 0] != first["loss"][:, :, 1]).all()
+
+
+def test_measuring_the_sharpness_does_not_change_training(data: Images) -> None:
+    with_it, without = (
+        train_grid(Grid(config(measure_sharpness=measure), (4,), (0.1,), (0,)), data)["loss"]
+        for measure in (True, False)
+    )
+    np.testing.assert_array_equal(with_it, without)
+
+
+def test_sharpness_comes_with_its_residual_and_cost(data: Images) -> None:
+    record = train_grid(Grid(config(), (4,), (0.1,), (0,)), data)
+    assert (record["sharpness"] > 0).all()
+    assert (record["sharpness_residual"] < 0.01 * record["sharpness"]).all()
+    assert (record["hessian_products"] >= 1).all()
+    assert record.attrs["data_hash"] == data.hash
+
+
+def test_divergence_ends_a_run_with_its_step_and_leaves_the_others_alone(data: Images) -> None:
+    grid = Grid(config(steps=12, measure_every=4), (4,), (0.1, 1e18), (0,))
+    record = train_grid(grid, data)
+    fine, wild = (record.isel(width=0, seed=0, learning_rate=index) for index in (0, 1))
+    assert int(fine["diverged_step"]) == NEVER
+    assert np.isfinite(fine["loss"]).all()
+    step = int(wild["diverged_step"])
+    assert 0 < step <= 12
+    assert np.isnan(wild["loss"].sel(step=wild["step"] >= step)).all()
+    assert int(wild["completed"]) == 1
+
+
+def test_every_measurement_is_offered_for_saving(data: Images) -> None:
+    seen: list[int] = []
+    train_grid(
+        Grid(config(), (4, 8), (0.1,), (0,)),
+        data,
+        on_measurement=lambda partial: seen.append(int(np.isfinite(partial["loss"]).sum())),
+    )
+    assert seen == [1, 2, 3, 4, 5, 6, 6]
+
+
+def test_progress_ends_at_the_whole(data: Images) -> None:
+    calls: list[tuple[float, float]] = []
+    grid = Grid(config(measure_sharpness=False), (8, 4), (0.1,), (0,))
+    train_grid(grid, data, on_progress=lambda *call: calls.append(call))
+    assert calls[-1][0] == pytest.approx(calls[-1][1])
+
+
+def test_zero_steps_measure_the_initialisation(data: Images) -> None:
+    record = train_grid(Grid(config(steps=0), (1,), (0.1,), (0,)), data)
+    assert record["step"].to_numpy().tolist() == [0]
+    assert np.isfinite(record["sharpness"]).all()
+
+
+def test_a_batch_larger_than_the_data_is_refused(data: Images) -> None:
+    with pytest.raises(InputError, match="batch size is 97; accepted: 1 to 96"):
+        train_grid(Grid(config(batch_size=97), (4,), (0.1,), (0,)), data)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", -1), ("batch_size", 0), ("measure_every", 0), ("hessian_examples", 0), ("tolerance", 0.0)],
+)
+def test_an_impossible_setting_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name.replace('_', ' ')} is {value}"):
+        config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        ((), (0.1,), (0,)),
+        ((4, 4), (0.1,), (0,)),
+        ((0,), (0.1,), (0,)),
+        ((4,), (-1.0,), (0,)),
+        ((4,), (0.1,), (-1,)),
+    ],
+)
+def test_an_impossible_grid_is_refused(axes: Any) -> None:
+    with pytest.raises(InputError):
+        Grid(config(), *axes)
+
+
+def test_the_device_is_chosen_or_refused() -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type in {"cpu", "cuda", "mps"}
+    with pytest.raises(InputError, match="device"):
+        resolve_device("abacus")

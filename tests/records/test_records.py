@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from superconsistency.errors import InputError
+from superconsistency.records import (
+    array_hash,
+    empty_record,
+    load_record,
+    record_to_json,
+    require_writable,
+    save_record,
+    settled,
+    width_dependence,
+    write_atomically,
+)
+
+
+def record(**changes: Any) -> xr.Dataset:
+    settings: dict[str, Any] = {
+        "widths": (2.0, math.inf),
+        "learning_rates": (0.1,),
+        "seeds": (0, 1),
+        "steps": (0, 5),
+        "quantities": ("loss",),
+        "configuration": {"model": "test"},
+    }
+    return empty_record(**(settings | changes))
+
+
+def test_a_saved_record_is_read_back_whole(tmp_path: Path) -> None:
+    written = record()
+    written["loss"].values[...] = np.random.default_rng(0).standard_normal(written["loss"].shape)
+    save_record(written, tmp_path / "deep" / "run.nc")
+    assert load_record(tmp_path / "deep" / "run.nc").identical(written)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "run.nc"
+    save_record(record(), path)
+    before = path.read_bytes()
+
+    def broken(temporary: Path) -> None:
+        temporary.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match="No space left on device"):
+        write_atomically(path, broken)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a record"])
+def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "run.nc"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"run\.nc"):
+        load_record(path)
+
+
+def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="output"):
+        require_writable(tmp_path / "file" / "run.nc")
+    with pytest.raises(InputError, match="folder"):
+        require_writable(tmp_path)
+
+
+def test_json_of_a_record_has_no_nan_and_unpacks_its_configuration() -> None:
+    document = json.loads(json.dumps(record_to_json(record()), allow_nan=False))
+    assert document["attrs"]["configuration"] == {"model": "test"}
+    assert document["coords"]["width"]["data"] == [2.0, "inf"]
+    assert document["data_vars"]["loss"]["data"][0][0][0][0] is None
+
+
+def test_an_unknown_quantity_is_refused() -> None:
+    with pytest.raises(InputError, match="recorded quantity"):
+        record(quantities=("entropy",))
+
+
+def test_hashes_tell_contents_shapes_and_types_apart() -> None:
+    zeros = np.zeros(6)
+    hashes = {
+        array_hash(array) for array in (zeros, zeros + 1, zeros.reshape(2, 3), zeros.astype(np.float32))
+    }
+    assert len(hashes) == 4
+
+
+def table(values: Any, widths: Any) -> xr.DataArray:
+    return xr.DataArray(np.asarray(values, dtype=float), dims=("width", "seed"), coords={"width": widths})
+
+
+def test_a_power_law_of_width_is_found_with_its_exponent() -> None:
+    widths = np.array([16.0, 64.0, 256.0])
+    found = width_dependence(table(np.outer(3 * widths**-0.5, [1, 1]), widths))
+    assert found.slope == pytest.approx(-0.5)
+    assert found.spread == pytest.approx(3.0)
+    assert found.runs == 6
+
+
+def test_the_interval_covers_the_true_slope_at_its_nominal_rate() -> None:
+    generator = np.random.default_rng(0)
+    widths = np.array([16.0, 64.0, 256.0])
+    hits = 0
+    for _ in range(1000):
+        noise = np.exp(0.2 * generator.standard_normal((3, 4)))
+        low, high = width_dependence(table(widths[:, None] ** -0.3 * noise, widths)).interval
+        hits += low <= -0.3 <= high
+    assert hits / 1000 == pytest.approx(0.95, abs=0.025)
+
+
+def test_infinite_widths_and_diverged_runs_do_not_enter() -> None:
+    found = width_dependence(table([[1, 1], [2, math.nan], [9, 9]], [1.0, 2.0, math.inf]))
+    assert found.widths == (1.0, 2.0)
+    assert found.runs == 3
+
+
+def test_two_points_give_a_slope_without_an_interval() -> None:
+    assert width_dependence(table([[1], [2]], [1.0, 2.0])).interval == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("values", [[[1.0], [math.nan]], [[-1.0], [2.0]]])
+def test_no_slope_is_given_from_one_width(values: list[list[float]]) -> None:
+    with pytest.raises(InputError, match="at least 2"):
+        width_dependence(table(values, [1.0, 2.0]))
+
+
+def test_a_diverged_run_has_no_settled_value() -> None:
+    values = xr.DataArray([[1.0, 2.0, 3.0, 5.0], [1.0, 2.0, 3.0, math.nan]], dims=("seed", "step"))
+    final = settled(values, measurements=2)
+    assert final[0] == 4.0
+    assert np.isnan(final[1])

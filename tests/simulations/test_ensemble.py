@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from superconsistency.errors import InputError
+from superconsistency.records import NEVER
+from superconsistency.simulations import Ensemble, schedule, simulate, trajectory
+from superconsistency.theory import (
+    OBSERVABLES,
+    PARAMETRIZATIONS,
+    evolve,
+    initial_state,
+    limit_state,
+    parametrization,
+    uniform_target,
+)
+
+
+def ensemble(name: str = "mup", **changes: Any) -> Ensemble:
+    base = Ensemble(parametrization(name), uniform_target(4, 1.5), (2, 16), (0.05, 0.1), (0, 1, 2))
+    return replace(base, **changes)
+
+
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
+@pytest.mark.parametrize("width", [1, 3, 5, 30])
+def test_every_trajectory_is_that_of_the_closed_form(name: str, width: int) -> None:
+    runs = ensemble(name, widths=(width,))
+    record = simulate(runs, record_at=(0, 7, 20), quantities=tuple(OBSERVABLES))
+    problem = runs.problem(width)
+    for rate, seed in ((0.05, 2), (0.1, 0)):
+        state = initial_state(problem, runs.generator(width, seed))
+        for _ in range(20):
+            state = evolve(state, problem, rate)
+        found = record.sel(width=width, learning_rate=rate, seed=seed, step=20)
+        for quantity, observable in OBSERVABLES.items():
+            expected = float(observable.compute(state, problem))
+            assert float(found[quantity]) == pytest.approx(expected, rel=1e-9, abs=1e-14)
+
+
+def test_both_methods_agree_where_the_rank_is_full() -> None:
+    runs = ensemble(widths=(12,))
+    full, factored = (
+        simulate(runs, record_at=schedule(50), method=method)["loss"] for method in ("full", "factored")
+    )
+    np.testing.assert_allclose(full, factored, rtol=1e-9, atol=1e-15)
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    first, second = (simulate(ensemble(), record_at=schedule(30, 10)) for _ in range(2))
+    assert first.identical(second)
+
+
+def test_a_run_does_not_depend_on_what_else_is_in_the_ensemble() -> None:
+    alone = simulate(ensemble(widths=(16,), seeds=(2,)), record_at=schedule(30))
+    among = simulate(ensemble(), record_at=schedule(30)).sel(width=[16], seed=[2])
+    np.testing.assert_array_equal(alone["loss"], among["loss"])
+
+
+def test_networks_are_independent_between_widths_and_seeds() -> None:
+    runs = ensemble()
+    draws = {runs.generator(width, seed).standard_normal() for width in (2, 16, math.inf) for seed in (0, 1)}
+    assert len(draws) == 6
+
+
+def test_divergence_is_a_result_with_its_step() -> None:
+    record = simulate(
+        ensemble(learning_rates=(0.1, 50.0)), record_at=schedule(40), quantities=("loss", "sharpness")
+    )
+    fine, wild = (record.isel(learning_rate=index) for index in (0, 1))
+    assert (fine["diverged_step"] == NEVER).all()
+    assert np.isfinite(fine["sharpness"]).all()
+    assert (wild["diverged_step"] > 0).all()
+    for width in range(2):
+        for seed in range(3):
+            run = wild.isel(width=width, seed=seed)
+            at = int(run["diverged_step"])
+            assert np.isfinite(run["loss"][:at]).all()
+            assert np.isnan(run["loss"][at:]).all()
+
+
+def test_divergence_is_found_between_recorded_steps_too() -> None:
+    runs = ensemble(learning_rates=(50.0,))
+    every, last = (simulate(runs, record_at=steps)["diverged_step"] for steps in (schedule(40), (0, 40)))
+    np.testing.assert_array_equal(every, last)
+
+
+def test_under_mup_only_the_start_depends_on_width() -> None:
+    runs = ensemble(widths=(5, 1000, math.inf))
+    record = simulate(runs, record_at=schedule(60, 20), start=limit_state)
+    np.testing.assert_allclose(record["loss"].isel(width=0), record["loss"].isel(width=2), rtol=1e-9)
+
+
+def test_at_infinite_width_under_ntp_the_kernel_is_frozen() -> None:
+    runs = ensemble("ntp", widths=(math.inf,))
+    record = simulate(runs, record_at=schedule(50), quantities=("ntk_sharpness", "second_layer"))
+    np.testing.assert_allclose(record["ntk_sharpness"], 0.5)
+    np.testing.assert_allclose(record["second_layer"], 0.25)
+
+
+def test_the_record_says_what_produced_it() -> None:
+    record = simulate(ensemble(), record_at=(0, 1))
+    configuration = json.loads(record.attrs["configuration"])
+    assert configuration["parametrization"] == "mup"
+    assert configuration["method"] == "auto"
+    assert json.loads(record.attrs["versions"])["superconsistency"]
+    assert record["loss"].attrs["units"]
+
+
+def test_progress_ends_at_the_whole() -> None:
+    calls: list[tuple[int, int]] = []
+    simulate(ensemble(), record_at=schedule(30, 10), on_progress=lambda *call: calls.append(call))
+    assert calls[-1][0] == calls[-1][1]
+    assert sorted(calls) == calls
+
+
+def test_zero_steps_record_the_start() -> None:
+    record = simulate(ensemble(), record_at=schedule(0))
+    assert record.sizes["step"] == 1
+    assert np.isfinite(record["loss"]).all()
+
+
+def test_a_single_trajectory_stops_at_divergence() -> None:
+    runs = ensemble()
+    problem = runs.problem(16)
+    states = trajectory(problem, initial_state(problem, runs.generator(16, 0)), 50.0, 40)
+    assert np.isfinite(states.v[0])
+    assert np.isnan(states.v[-1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"widths": ()}, "widths"),
+        ({"widths": (4, 4)}, "widths"),
+        ({"widths": (0,)}, "width"),
+        ({"learning_rates": (-0.1,)}, "learning rate"),
+        ({"learning_rates": (float("nan"),)}, "learning rate"),
+        ({"seeds": (-1,)}, "seed"),
+    ],
+)
+def test_an_impossible_ensemble_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        ensemble(**changes)
+
+
+@pytest.mark.parametrize("steps", [(), (-1, 2), (3, 3), (5, 1)])
+def test_an_impossible_schedule_is_refused(steps: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="recorded steps"):
+        simulate(ensemble(), record_at=steps)
+
+
+def test_an_unknown_quantity_or_method_is_refused() -> None:
+    with pytest.raises(InputError, match="recorded quantity"):
+        simulate(ensemble(), record_at=(0,), quantities=("entropy",))
+    with pytest.raises(InputError, match="method"):
+        simulate(ensemble(), record_at=(0,), method="fast")
+
+
+def test_a_schedule_ends_with_the_last_step() -> None:
+    assert schedule(10, 4) == (0, 4, 8, 10)
+    with pytest.raises(InputError, match="steps"):
+        schedule(-1)
+    with pytest.raises(InputError, match="interval"):
+        schedule(5, 0)

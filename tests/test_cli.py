@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from superconsistency.cli import main
+from superconsistency.neural.data.cifar import FOLDER, TRAINING_FILES
+from superconsistency.records import load_record
+from superconsistency.theory import published
+
+FAST = ["--widths", "2,3", "--steps", "4", "--seeds", "2"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    out, err = capsys.readouterr()
+    code = stop.value.code
+    return (code if isinstance(code, int) else -1), out, err
+
+
+class Importer:
+    """A pickle that imports `os` when it is loaded."""
+
+    def __reduce__(self) -> Any:
+        return __import__, ("os",)
+
+
+def cifar_folder(root: Path, third: bytes) -> str:
+    """CIFAR-10 with two images a file, the third file replaced."""
+    good = pickle.dumps({"data": np.zeros((2, 3072), dtype=np.uint8), "labels": [1, 2]}, protocol=3)
+    (root / FOLDER).mkdir()
+    for name in TRAINING_FILES:
+        (root / FOLDER / name).write_bytes(third if name.endswith("3") else good)
+    return str(root)
+
+
+BAD = {
+    "unknown parametrization": (["simulate", "--parametrization", "ntk"], "ntp, mup, sp"),
+    "width 0": (
+        ["simulate", "--widths", "0"],
+        "width is 0.0; accepted: a whole number of at least 1, or inf",
+    ),
+    "width 0 of a network": (["train", "--widths", "64,0"], "width is 0.0"),
+    "negative learning rate": (
+        ["train", "--learning-rate", "-0.5"],
+        "learning rate is -0.5; accepted: a finite",
+    ),
+    "missing data folder": (["train", "--data-dir", "no/such/folder"], "data folder is no/such/folder"),
+    "missing data folder of a verification": (["verify", "--data-dir", "nowhere"], "data folder is nowhere"),
+    "missing data folder of a figure": (["figure", "1", "--data-dir", "nowhere"], "data folder is nowhere"),
+    "unwritable output": (["simulate", *FAST, "--output", "/proc/record.nc"], "output is /proc/record.nc"),
+    "NaN target": (["simulate", "--target-norm", "nan"], "target is nan; accepted: finite numbers"),
+    "unknown figure": (["figure", "99"], "figure is 99; accepted: 1, 10, portrait"),
+    "steps -1": (["simulate", "--steps", "-1"], "steps is -1; accepted: a whole number of at least 0"),
+    "steps -1 of a network": (["train", "--steps", "-1"], "steps is -1"),
+    "no number": (["simulate", "--widths", "64,many"], "width is 64,many; accepted: numbers"),
+    "no seeds": (["simulate", "--seeds", "0"], "number of seeds is 0"),
+    "negative seed": (["verify", "--seed", "-2"], "seed is -2"),
+    "unknown device": (["train", "--device", "abacus"], "device is abacus"),
+    "unknown claim": (["verify", "--only", "theorem-9"], "--only is theorem-9"),
+    "unknown scale": (["figure", "10", "--scale", "moon"], "scale is moon; accepted: laptop"),
+    "unknown picture": (["simulate", *FAST, "--figure", "a.xyz"], "type of the picture is .xyz"),
+    "unknown option": (["train", "--width-of-sky", "3"], "--width-of-sky"),
+    "word for a number": (["simulate", "--steps", "ten"], "steps"),
+    "unknown command": (["dance"], "dance"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(
+    case: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, words = BAD[case]
+    code, out, err = run(capsys, *arguments)
+    lines = [line for line in err.splitlines() if not line.startswith("superconsistency: loading")]
+    assert (code, out, len(lines)) == (2, "", 1), err
+    assert words in lines[0]
+    assert not list(tmp_path.rglob("*.nc"))
+    assert not list(tmp_path.rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"\x80\x02}", "data_batch_3"), (pickle.dumps(Importer()), "refused")]
+)
+def test_bad_data_files_are_one_line_and_exit_code_2(
+    content: bytes,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "train", "--data-dir", cifar_folder(tmp_path, content))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+    assert [path.name for path in tmp_path.iterdir()] == [FOLDER]
+
+
+def test_simulate_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "simulate", *FAST, "--widths", "3,inf", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["coords"]["width"]["data"] == [3.0, "inf"]
+    assert set(document["data_vars"]) >= {"loss", "sharpness", "diverged_step"}
+    assert document["attrs"]["versions"]["superconsistency"]
+
+
+def test_simulate_prints_a_table_and_keeps_what_it_is_told_to(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    record, picture = tmp_path / "run.nc", tmp_path / "run.png"
+    code, out, _ = run(capsys, "simulate", *FAST, "--output", str(record), "--figure", str(picture))
+    assert code == 0
+    assert "log-log slope on width" in out
+    assert load_record(record)["loss"].shape == (2, 1, 2, 5)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_simulate_reports_divergence_as_a_result(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "simulate", *FAST, "--steps", "40", "--learning-rate", "90")
+    assert code == 0
+    assert "4 of 4 runs diverged" in out
+
+
+def test_train_keeps_a_record_named_after_its_configuration(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for rate in ("0.1", "0.2"):
+        code, out, _ = run(capsys, "train", *FAST, "--learning-rate", rate, "--json")
+        assert code == 0
+        assert json.loads(out)["attrs"]["configuration"]["data"] == "digits"
+    kept = list((tmp_path / "results").glob("train-mup-*.nc"))
+    assert len(kept) == 2
+    assert np.isfinite(load_record(kept[0])["sharpness"]).all()
+
+
+def test_a_killed_training_keeps_what_it_had(tmp_path: Path) -> None:
+    record = tmp_path / "run.nc"
+    command = [sys.executable, "-m", "superconsistency", "train", "--widths", "2", "--steps", "100000"]
+    with subprocess.Popen([*command, "--every", "1", "--seeds", "1", "--output", record]) as process:
+        deadline = time.monotonic() + 120
+        while not record.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGKILL)
+    kept = load_record(record)
+    assert int(np.isfinite(kept["loss"]).sum()) >= 1
+    assert not kept["completed"].any()
+
+
+def test_verify_prints_the_ledger_and_its_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.json"
+    code, out, _ = run(capsys, "verify", "--only", "theory", "--json", "--output", str(ledger))
+    document = json.loads(out)
+    assert code == 0
+    assert document == json.loads(ledger.read_text())
+    assert {claim["verdict"] for claim in document["claims"]} == {"proved"}
+    keys = {"id", "source", "kind", "verdict", "evidence", "statement", "method", "seconds", "room"}
+    assert all(set(claim) == keys for claim in document["claims"])
+
+
+def test_verify_prints_a_table_with_every_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "verify", "--only", "corollary-5.4")
+    assert code == 0
+    assert "proved" in out
+    assert "1 claims: 1 proved" in out
+    assert "checking corollary-5.4" in err
+
+
+def test_a_refuted_claim_is_exit_code_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formula = published.theorem_5_1
+
+    def with_a_wrong_sign(state: Any, target: Any, eta0: Any, coupling: Any) -> Any:
+        return formula(state, target, -eta0, coupling)
+
+    monkeypatch.setitem(published.PUBLISHED, "5.1", with_a_wrong_sign)
+    code, out, _ = run(capsys, "verify", "--only", "theorem-5.1-w", "--json")
+    assert code == 1
+    assert json.loads(out)["claims"][0]["verdict"] == "refuted"
+
+
+def test_a_figure_is_written_with_what_produced_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, out, _ = run(capsys, "figure", "portrait", "--output", str(tmp_path), "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert [Path(file).suffix for file in document["files"]] == [".pdf", ".png", ".json"]
+    beside = json.loads((tmp_path / "figure-portrait.json").read_text())
+    assert beside["verdict"] == document["verdict"]
+    assert beside["versions"]["superconsistency"]
+
+
+@pytest.mark.parametrize("command", ["verify", "simulate", "train", "figure"])
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert "Example: superconsistency" in out
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--version")
+    assert code == 0
+    assert out.strip().count(".") == 2

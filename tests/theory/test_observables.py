@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from superconsistency.theory import (
+    OBSERVABLES,
+    LatentState,
+    Problem,
+    Weights,
+    evolve,
+    gaussian_weights,
+    latent_state,
+    parametrization,
+)
+
+from .strategies import networks, orthogonal
+
+
+def dense_sharpness(problem: Problem, weights: Weights) -> float:
+    """Largest eigenvalue of the dense Hessian by autograd, in the learning-rate metric."""
+    dimension, width = weights.first.shape
+    target = torch.tensor(problem.target.copy())
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        first, second = flat[: dimension * width].reshape(dimension, width), flat[dimension * width :]
+        residual = problem.multiplier * (first @ second) - target
+        return 0.5 * (residual @ residual)
+
+    flat = torch.tensor(np.concatenate([weights.first.ravel(), weights.second]))
+    hessian = torch.autograd.functional.hessian(loss, flat)  # type: ignore[no-untyped-call]
+    return float(problem.learning_rate_scale * np.linalg.eigvalsh(hessian.numpy())[-1])
+
+
+@given(networks())
+def test_sharpness_is_the_largest_eigenvalue_of_the_dense_hessian(
+    network: tuple[Problem, Weights],
+) -> None:
+    problem, weights = network
+    found = float(OBSERVABLES["sharpness"].compute(latent_state(problem, weights), problem))
+    assert found == pytest.approx(dense_sharpness(problem, weights), rel=1e-12)
+
+
+@given(networks(), st.integers(0, 99))
+def test_no_observable_but_the_map_changes_when_the_neurons_are_rotated(
+    network: tuple[Problem, Weights], seed: int
+) -> None:
+    problem, weights = network
+    turn = orthogonal(int(problem.width), seed)
+    turned = latent_state(problem, Weights(weights.first @ turn, turn.T @ weights.second))
+    state = latent_state(problem, weights)
+    for observable in OBSERVABLES.values():
+        expected = observable.compute(state, problem)
+        np.testing.assert_allclose(observable.compute(turned, problem), expected, rtol=1e-9, atol=1e-12)
+
+
+@given(networks())
+def test_sharpness_is_within_the_residual_of_the_kernel_as_lemma_5_2_says(
+    network: tuple[Problem, Weights],
+) -> None:
+    problem, weights = network
+    state = latent_state(problem, weights)
+    gap = OBSERVABLES["sharpness"].compute(state, problem) - OBSERVABLES["ntk_sharpness"].compute(
+        state, problem
+    )
+    bound = problem.kappa * OBSERVABLES["residual_norm"].compute(state, problem)
+    assert abs(gap) <= bound * (1 + 1e-9) + 1e-12
+
+
+def test_at_a_minimizer_the_sharpness_is_that_of_the_kernel() -> None:
+    problem = Problem(parametrization("mup"), 7, np.ones(3))
+    weights = gaussian_weights(problem, np.random.default_rng(0))
+    fitted = Problem(problem.parametrization, 7, latent_state(problem, weights).w)
+    state = latent_state(fitted, weights)
+    assert OBSERVABLES["sharpness"].compute(state, fitted) == OBSERVABLES["ntk_sharpness"].compute(
+        state, fitted
+    )
+
+
+def test_observables_of_a_stack_have_its_shape() -> None:
+    problem = Problem(parametrization("mup"), 7, np.ones(3))
+    states = [latent_state(problem, gaussian_weights(problem, np.random.default_rng(i))) for i in range(6)]
+    stack = LatentState(
+        *(np.stack(parts).reshape(2, 3, *parts[0].shape) for parts in zip(*states, strict=True))
+    )
+    for observable in OBSERVABLES.values():
+        values = observable.compute(stack, problem)
+        assert values.shape == (2, 3)
+        assert values[1, 0] == pytest.approx(float(observable.compute(states[3], problem)))
+
+
+def test_sharpness_of_a_diverging_state_is_still_that_of_the_dense_hessian() -> None:
+    problem = Problem(parametrization("ntp"), 4, np.ones(2))
+    weights = gaussian_weights(problem, np.random.default_rng(1))
+    scaled = Weights(1e6 * weights.first, 1e5 * weights.second)
+    found = float(OBSERVABLES["sharpness"].compute(latent_state(problem, scaled), problem))
+    assert found == pytest.approx(dense_sharpness(problem, scaled), rel=1e-12)
+
+
+def test_a_zero_target_has_no_alignment() -> None:
+    problem = Problem(parametrization("mup"), 2, np.zeros(2))
+    state = evolve(latent_state(problem, gaussian_weights(problem, np.random.default_rng(0))), problem, 0.1)
+    assert OBSERVABLES["alignment"].compute(state, problem) == 0

@@ -1,0 +1,118 @@
+"""The problem of Section 5: a two-layer linear network, its parametrization and its target."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import invalid, require_whole
+from .parametrization import Parametrization
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Regression of `w = multiplier * E V` on a target, with whitened data (`X = I_D`).
+
+    Attributes
+    ----------
+    parametrization
+        A row of the table.
+    width
+        Hidden width `N`: a whole number of at least 1, or `math.inf`.
+    target
+        `w*`, shape (D,); its length is the input dimension.
+
+    Raises
+    ------
+    InputError
+        If the width is not positive, the target is empty or not finite, or the infinite-width limit does
+        not exist.
+    """
+
+    parametrization: Parametrization
+    width: float
+    target: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", _checked_target(self.target))
+        require_whole("width", self.width, least=1, example=64, infinite=True)
+        if math.isinf(self.width):
+            require_limit(self.parametrization)
+
+    @property
+    def dimension(self) -> int:
+        """Input dimension `D`."""
+        return int(self.target.size)
+
+    @property
+    def kappa(self) -> float:
+        """Coupling `kappa` of the evolution laws; the only place where width can enter them."""
+        return self._at("kappa")
+
+    @property
+    def gram(self) -> float:
+        """Normalisation of `e` and `v`."""
+        return self._at("gram")
+
+    @property
+    def multiplier(self) -> float:
+        """Output multiplier of the network."""
+        return self._at("multiplier")
+
+    @property
+    def learning_rate_scale(self) -> float:
+        """Raw learning rate over `eta0` (`gamma^2`)."""
+        return self._at("learning_rate")
+
+    def _at(self, name: str) -> float:
+        scale = getattr(self.parametrization, name)
+        return float(scale.at(width=float(self.width), dimension=float(self.dimension)))
+
+
+def uniform_target(dimension: int, norm: float) -> Array:
+    """Target `w*` of a given norm along (1, ..., 1), shape (dimension,).
+
+    By rotation invariance of the Gaussian start only the norm matters to the law of a trajectory.
+    """
+    require_whole("dimension", dimension, least=1, example=100)
+    return np.full(dimension, norm / math.sqrt(dimension))
+
+
+def _checked_target(target: Array) -> Array:
+    vector: Array = np.array(target, dtype=np.float64)
+    if vector.ndim != 1 or vector.size == 0:
+        raise invalid(
+            "target shape",
+            vector.shape,
+            accepted="(D,) with D at least 1",
+            remedy="pass a vector of length D",
+        )
+    if not np.isfinite(vector).all():
+        bad = vector[~np.isfinite(vector)][0]
+        raise invalid(
+            "target", float(bad), accepted="finite numbers", remedy="pass a finite target, for example norm 1"
+        )
+    vector.setflags(write=False)
+    return vector
+
+
+def require_limit(parametrization: Parametrization) -> None:
+    """Refuse a parametrization whose start grows with the width.
+
+    Raises
+    ------
+    InputError
+        If the mean of `e` or `v`, or the variance of `w`, diverges at infinite width (App. C.3: SP).
+    """
+    if any(scale.exponent("width") > 0 for scale in parametrization.start):
+        raise invalid(
+            "width",
+            math.inf,
+            accepted=f"finite widths under {parametrization.title}",
+            remedy="use a finite width, or muP or NTP, which have an infinite-width limit",
+        )
