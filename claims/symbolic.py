@@ -69,19 +69,11 @@ def _proposition_c_1(_settings: Settings, _report: Callable[[float], None]) -> O
     checks: dict[str, bool] = {}
     for name, published_w in (("ntp", 1 / D), ("mup", 1 / (N * D))):
         exact = moments.initial_moments(PARAMETRIZATIONS[name])
-        checks |= {
-            f"{name}: w has mean 0 and the published variance": exact["w_i"] == (0, published_w),
-            f"{name}: e and v have the published means": (
-                exact["e_ii"].mean,
-                exact["e_ij"].mean,
-                exact["v"].mean,
-            )
-            == (limit, 0, limit),
-            # A difference is at least zero for all D, N >= 1 if it is so after D -> 1 + D, N -> 1 + N.
-            f"{name}: errors within 2/(N D)": all(
-                _never_negative(bound - exact[entry].variance) for entry in ("e_ii", "e_ij", "v")
-            ),
-        }
+        means = (exact["e_ii"].mean, exact["e_ij"].mean, exact["v"].mean)
+        gaps = [bound - exact[entry].variance for entry in ("e_ii", "e_ij", "v")]
+        checks[f"{name}: w has mean 0 and the published variance"] = exact["w_i"] == (0, published_w)
+        checks[f"{name}: e and v have the published means"] = means == (limit, 0, limit)
+        checks[f"{name}: errors within 2/(N D)"] = all(map(_never_negative, gaps))
     exact = moments.initial_moments(PARAMETRIZATIONS["mup"])
     figures = {f"Var {entry}": str(moment.variance) for entry, moment in exact.items()}
     wrong = [words for words, holds in checks.items() if not holds]
@@ -95,7 +87,7 @@ def _proposition_c_1(_settings: Settings, _report: Callable[[float], None]) -> O
 
 
 def _never_negative(expression: sp.Expr) -> bool:
-    """Whether a rational expression is at least zero for all whole D and N from 1 on."""
+    """Whether a rational expression is at least zero for all D, N >= 1, as one in D - 1 and N - 1."""
     shift = sp.symbols("x y", nonnegative=True)
     shifted = sp.together(expression.subs({D: 1 + shift[0], N: 1 + shift[1]}))
     return bool(sp.expand(sp.numer(shifted)).is_nonnegative and sp.expand(sp.denom(shifted)).is_positive)

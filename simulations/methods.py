@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..errors import require_known
+from ..errors import invalid, require_known
 from ..theory import LatentState
 from .kernels import advance, advance_factored
 
@@ -82,8 +82,12 @@ class FullMethod(Method):
         return self._states
 
 
+_NEGLIGIBLE = 1e-12
+"""Eigenvalues of `S` below this share of the largest are rounding."""
+
+
 class FactoredMethod(Method):
-    """The congruence law on a factor of `S` with N columns: O(D N) a step, for N <= D."""
+    """The congruence law on a factor of `S` with as many columns as its rank: O(D rank) a step."""
 
     name = "factored"
 
@@ -94,7 +98,9 @@ class FactoredMethod(Method):
         gram[:, :-1, :-1], gram[:, -1, -1] = e, v
         gram[:, :-1, -1] = gram[:, -1, :-1] = self.problem.kappa * w
         values, vectors = np.linalg.eigh(gram)
-        rank = min(int(min(self.problem.width, dimension + 1)), dimension + 1)
+        rank = int(min(self.problem.width, dimension + 1))
+        if (values[:, : dimension + 1 - rank] > _NEGLIGIBLE * values[:, -1:]).any():
+            rank = dimension + 1  # not the state of N neurons: the infinite-width start, say
         columns = vectors[..., -rank:] * np.sqrt(np.maximum(values[:, None, -rank:], 0.0))
         self._neurons = np.ascontiguousarray(np.swapaxes(columns, 1, 2))
 
@@ -122,9 +128,13 @@ def choose_method(name: str, problem: Problem) -> type[Method]:
     Raises
     ------
     InputError
-        If the name is unknown.
+        If the name is unknown, or a factor is asked for that does not hold `w` (NTP at infinite width).
     """
     require_known("method", name, ("auto", *METHODS))
+    if name == FactoredMethod.name and problem.kappa == 0:
+        raise invalid(
+            "method", name, accepted="full or auto where the coupling is zero", remedy="pass --method auto"
+        )
     if name == "auto":
         return FactoredMethod if problem.width <= problem.dimension else FullMethod
     return METHODS[name]

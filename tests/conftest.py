@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib as mpl
+import pytest
 import torch
 from hypothesis import settings
 
@@ -10,3 +11,12 @@ torch.set_num_threads(1)
 mpl.use("agg")
 settings.register_profile("default", deadline=None, max_examples=40)
 settings.load_profile("default")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured, `record_property("measured", ...)`, in whatever process they ran."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    lines = [value for report in reports for name, value in report.user_properties if name == "measured"]
+    if lines:
+        terminalreporter.section("measured")
+        terminalreporter.write_line("\n".join(map(str, lines)))

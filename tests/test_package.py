@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -67,3 +68,21 @@ def test_a_learning_rate_must_be_positive_and_finite(value: float) -> None:
 def test_a_width_must_be_whole(value: float) -> None:
     with pytest.raises(InputError, match="width"):
         require_whole("width", value, least=1, example=64)
+
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_readmes_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert abs(float(capsys.readouterr().out.split()[-1])) < 0.05
+
+
+def test_the_readme_lists_every_claim_with_its_source() -> None:
+    rows = [
+        [cell.strip() for cell in line.split("|")] for line in README.splitlines() if line.startswith("| `")
+    ]
+    listed = {(row[1].strip("`"), row[3], row[4]) for row in rows}
+    claims = {(claim.id, claim.source.split(",")[0], str(claim.kind)) for claim in superconsistency.CLAIMS}
+    assert listed == claims

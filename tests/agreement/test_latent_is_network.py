@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -19,7 +20,9 @@ from superconsistency.theory import (
 )
 
 
-def test_latent_trajectories_are_those_of_the_network_to_rounding(capsys: pytest.CaptureFixture[str]) -> None:
+def test_latent_trajectories_are_those_of_the_network_to_rounding(
+    record_property: Callable[[str, object], None],
+) -> None:
     cases = [
         Case(table, dimension, width, seed=0)
         for table, dimension, width in product(PARAMETRIZATIONS.values(), DIMENSIONS, WIDTHS)
@@ -27,12 +30,13 @@ def test_latent_trajectories_are_those_of_the_network_to_rounding(capsys: pytest
     errors = {case: compare(case).errors for case in cases}
     largest = {name: max(found[name] for found in errors.values()) for name in ("w", "e", "v")}
     worst = max(errors, key=lambda case: max(errors[case].values()))
-    with capsys.disabled():
-        words = ", ".join(f"{name} {error:.1e}" for name, error in largest.items())
-        where = f"{worst.parametrization.title}, D = {worst.dimension}, N = {worst.width}"
-        print(
-            f"\nlargest relative error over {len(cases)} networks and {STEPS} steps: {words} (worst: {where})"
-        )
+    words = ", ".join(f"{name} {error:.1e}" for name, error in largest.items())
+    where = f"{worst.parametrization.title}, D = {worst.dimension}, N = {worst.width}"
+    record_property(
+        "measured",
+        f"latent system against raw-weight PyTorch, {len(cases)} networks, {STEPS} steps: "
+        f"largest relative error {words} (worst: {where})",
+    )
     assert max(largest.values()) <= TOLERANCE
 
 

@@ -89,10 +89,17 @@ def test_divergence_is_found_between_recorded_steps_too() -> None:
     np.testing.assert_array_equal(every, last)
 
 
-def test_under_mup_only_the_start_depends_on_width() -> None:
-    runs = ensemble(widths=(5, 1000, math.inf))
-    record = simulate(runs, record_at=schedule(60, 20), start=limit_state)
-    np.testing.assert_allclose(record["loss"].isel(width=0), record["loss"].isel(width=2), rtol=1e-9)
+@pytest.mark.parametrize("method", ["auto", "full", "factored"])
+def test_under_mup_only_the_start_depends_on_width(method: str) -> None:
+    runs = ensemble(widths=(2, 5, 1000, math.inf))
+    record = simulate(runs, record_at=schedule(60, 20), start=limit_state, method=method)
+    for width in range(3):
+        np.testing.assert_allclose(record["loss"].isel(width=width), record["loss"].isel(width=3), rtol=1e-9)
+
+
+def test_a_factor_is_refused_where_it_does_not_hold_the_map() -> None:
+    with pytest.raises(InputError, match="coupling is zero"):
+        simulate(ensemble("ntp", widths=(math.inf,)), record_at=(0, 1), method="factored")
 
 
 def test_at_infinite_width_under_ntp_the_kernel_is_frozen() -> None:
