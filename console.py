@@ -12,7 +12,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
@@ -65,10 +64,7 @@ def _json_default(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else float(value)
 
 
-@contextmanager
-def progress_bar(words: str) -> Iterator[Callable[[float, float], None]]:
-    """A bar with time left on stderr, driven by (done, in all); silent when stderr is not a terminal."""
-    console = stderr()
+def _bar(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -76,29 +72,33 @@ def progress_bar(words: str) -> Iterator[Callable[[float, float], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def progress_bar(words: str) -> Iterator[Callable[[float, float], None]]:
+    """A bar with time left on stderr, driven by (done, in all); silent when stderr is not a terminal."""
+    with _bar(stderr()) as bar:
         task = bar.add_task(words, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager
 def ledger_progress(count: int) -> Iterator[Callable[[str, float], None]]:
-    """A bar over claims, driven by (id of the claim, fraction of it done)."""
+    """A bar with time left for each claim, driven by (its id, fraction of it done); a line each elsewhere."""
     console = stderr()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        whole = bar.add_task("claims", total=count)
-        part = bar.add_task("", total=100)
+    with _bar(console) as bar:
+        task = bar.add_task("")
         seen: list[str] = []
 
         def update(claim: str, fraction: float) -> None:
             if claim not in seen:
                 seen.append(claim)
-                bar.reset(part, description=claim, total=100)
+                words = f"checking {claim} ({len(seen)} of {count})"
+                bar.reset(task, description=words, total=1.0)
                 if not console.is_terminal:
-                    console.print(f"checking {claim} ({len(seen)} of {count})")
-            bar.update(part, completed=100 * fraction)
-            bar.update(whole, completed=len(seen) - 1 + fraction)
+                    console.print(words)
+            bar.update(task, completed=fraction)
 
         yield update
 

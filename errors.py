@@ -42,12 +42,22 @@ def require_positive(name: str, value: float, *, example: object) -> None:
         raise invalid(name, value, accepted="a finite number above 0", remedy=f"pass {example}, say")
 
 
-def require_whole(name: str, value: float, *, least: int, example: object, infinite: bool = False) -> None:
-    """Raise `InputError` unless a value is a whole number of at least `least`, or infinity where allowed."""
-    if value >= least and (float(value).is_integer() or (infinite and math.isinf(value))):
+LARGEST_WHOLE = 2**53
+"""Whole numbers up to this are exact in floating point."""
+
+
+def require_whole(
+    name: str, value: float, *, least: int, example: object, most: float = LARGEST_WHOLE
+) -> None:
+    """Raise `InputError` unless a value is a whole number from `least` to `most`, which may be infinite."""
+    if least <= value <= most and (value == math.inf or value == int(value)):
         return
-    alternative = ", or inf" if infinite else ""
-    accepted = f"a whole number of at least {least}{alternative}"
+    if most == math.inf:
+        accepted = f"a whole number of at least {least}, or inf"
+    elif value > most:
+        accepted = f"a whole number from {least} to {most:.0f}"
+    else:
+        accepted = f"a whole number of at least {least}"
     raise invalid(name, value, accepted=accepted, remedy=f"pass {example}, say")
 
 

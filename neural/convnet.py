@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..errors import invalid
+from ..errors import require_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..theory import LayerRule, Parametrization
 
 _IMAGE_DIMENSIONS = 4
+
+WIDEST = 2**14
+"""Widest network: 2.4e9 weights, about 10 GB."""
 
 
 class ScaledLayer(nn.Module):
@@ -81,10 +84,7 @@ class SimpleConvNet(nn.Module):
         classes: int = 10,
     ) -> None:
         super().__init__()
-        if width < 1:
-            raise invalid(
-                "width", width, accepted="a whole number of at least 1", remedy="pass --widths 64, say"
-            )
+        require_whole("width", width, least=1, most=WIDEST, example=64)
         hidden, readout = parametrization.hidden, parametrization.readout
         self.first = ScaledLayer((width, channels, 3, 3), hidden, width, generator)
         self.second = ScaledLayer((width, width, 3, 3), hidden, width, generator)

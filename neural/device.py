@@ -8,7 +8,7 @@ from ..errors import invalid
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The device of a name; `auto` is a GPU if there is one, else the CPU.
+    """The device of a name; `auto` is a CUDA GPU if there is one, else the CPU.
 
     Raises
     ------
@@ -16,22 +16,16 @@ def resolve_device(name: str = "auto") -> torch.device:
         If the device is unknown or absent.
     """
     if name == "auto":
-        return torch.device(_best())
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise invalid(
-            "device", name, accepted=f"auto or {', '.join(_present())}", remedy="pass --device auto"
-        ) from error
-    return device
+        return torch.device("cuda" if "cuda" in _present() else "cpu")
+    present = _present()
+    if name not in present:
+        raise invalid("device", name, accepted=f"auto, {', '.join(present)}", remedy="pass --device auto")
+    return torch.device(name)
 
 
 def _present() -> list[str]:
-    cuda = ["cuda"] if torch.cuda.is_available() else []
+    """Devices of this machine by name, the CPU first."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cuda = ["cuda", *(f"cuda:{index}" for index in range(count))] if count else []
     mps = ["mps"] if torch.backends.mps.is_available() else []
-    return [*cuda, *mps, "cpu"]
-
-
-def _best() -> str:
-    return _present()[0]
+    return ["cpu", *cuda, *mps]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from ..errors import require_distinct
+from ..errors import invalid, require_distinct
 from ..records import empty_record
 from .convnet import forward_cost
 from .training import Diverged, Measurement, Probe, TrainingConfig, check_run, train
@@ -49,8 +49,21 @@ class Grid:
             check_run(*run)
 
     def empty(self, data: Images) -> xr.Dataset:
-        """The grid's record before any run."""
-        config = self.config
+        """The grid's record before any run.
+
+        Raises
+        ------
+        InputError
+            If a batch is larger than the data.
+        """
+        config, examples = self.config, len(data.labels)
+        if config.batch_size > examples:
+            raise invalid(
+                "batch size",
+                config.batch_size,
+                accepted=f"1 to {examples}, the number of examples",
+                remedy="pass a smaller one",
+            )
         measured = ("sharpness", "sharpness_residual", "hessian_products") if config.measure_sharpness else ()
         return empty_record(
             widths=self.widths,
@@ -65,7 +78,8 @@ class Grid:
                 "optimizer": "SGD",
                 "parametrization": config.parametrization.name,
                 "data": data.name,
-                "examples": len(data.labels),
+                "examples": examples,
+                "probe_hash": Probe(config, data).hash,
                 "device": str(data.images.device),
             },
             data_hash=data.hash,

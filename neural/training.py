@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 
 from ..errors import invalid, require_positive, require_whole
-from .convnet import SimpleConvNet, parameter_groups, scaled_layers
+from ..records import array_hash, schedule
+from .convnet import WIDEST, SimpleConvNet, parameter_groups, scaled_layers
 from .curvature import HessianOperator, SharpnessEstimate, sharpness
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from ..theory import Array, Parametrization
     from .data import Images
+
+_LARGEST_RATE = 1e30
+"""Times the widest network's factor it is still a single-precision number."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class TrainingConfig:
         Whether the sharpness is measured beside the loss.
     hessian_examples, evaluation_examples
         Size of the fixed sets on which sharpness and loss are measured; the smaller is part of the larger.
+    probe_seed
+        Chooses the fixed examples.
     tolerance
         Relative accuracy asked of the eigensolver.
 
@@ -54,6 +60,7 @@ class TrainingConfig:
     measure_sharpness: bool = True
     hessian_examples: int = 128
     evaluation_examples: int = 1024
+    probe_seed: int = 0
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
@@ -63,6 +70,7 @@ class TrainingConfig:
             ("measure_every", 1),
             ("hessian_examples", 1),
             ("evaluation_examples", 1),
+            ("probe_seed", 0),
         ):
             require_whole(name.replace("_", " "), getattr(self, name), least=least, example=128)
         if not 0 < self.tolerance < 1:
@@ -71,7 +79,7 @@ class TrainingConfig:
     @property
     def measured_steps(self) -> tuple[int, ...]:
         """Steps at which the run is measured."""
-        return tuple(sorted({*range(0, self.steps + 1, self.measure_every), self.steps}))
+        return schedule(self.steps, self.measure_every)
 
 
 class Measurement(NamedTuple):
@@ -94,24 +102,32 @@ class Probe:
     """The fixed examples that every run is measured on, chosen before training and the same for all runs."""
 
     def __init__(self, config: TrainingConfig, data: Images) -> None:
-        order = np.random.default_rng(0).permutation(len(data.labels))
-        chosen = torch.from_numpy(order[: config.evaluation_examples]).to(data.labels.device)
+        order = np.random.default_rng(config.probe_seed).permutation(len(data.labels))
+        largest = max(config.evaluation_examples, config.hessian_examples)
+        chosen = torch.from_numpy(order[:largest]).to(data.labels.device)
         self.images = data.images[chosen].contiguous(memory_format=torch.channels_last)
         self.labels = data.labels[chosen]
-        self.hessian_examples = config.hessian_examples
+        self.evaluated = slice(0, config.evaluation_examples)
+        self.curved = slice(0, config.hessian_examples)
         self.tolerance = config.tolerance
 
     def loss(self, model: torch.nn.Module) -> torch.Tensor:
         """Mean cross-entropy on the evaluation examples."""
         with torch.no_grad():
-            return functional.cross_entropy(model(self.images), self.labels)
+            kept = self.evaluated
+            return functional.cross_entropy(model(self.images[kept]), self.labels[kept])
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the fixed examples."""
+        return array_hash(self.images.cpu().numpy(), self.labels.cpu().numpy())
 
     def sharpness(
         self, model: torch.nn.Module, generator: np.random.Generator, start: Array | None
     ) -> SharpnessEstimate:
         """Largest Hessian eigenvalue in the learning-rate metric on the Hessian examples."""
         layers = list(scaled_layers(model))
-        kept = slice(0, self.hessian_examples)
+        kept = self.curved
         loss = functional.cross_entropy(model(self.images[kept]), self.labels[kept])
         operator = HessianOperator(
             loss, [layer.weight for layer in layers], [layer.learning_rate_scale for layer in layers]
@@ -150,8 +166,9 @@ def train(
     lanczos_start = np.random.default_rng([seed, width])
     vector: Array | None = None
     losses: list[torch.Tensor] = []
+    measured = frozenset(config.measured_steps)
     for step in range(config.steps + 1):
-        if step in config.measured_steps:
+        if step in measured:
             losses.append(probe.loss(model))
             # The only synchronisation with the device: losses wait there until a measurement needs them.
             finite = torch.isfinite(torch.stack(losses)).cpu()
@@ -189,13 +206,6 @@ def _batches(
     examples: int, size: int, generator: torch.Generator, device: torch.device
 ) -> Iterator[torch.Tensor]:
     """Endless minibatches of indices, a new order each epoch, without the remainder."""
-    if size > examples:
-        raise invalid(
-            "batch size",
-            size,
-            accepted=f"1 to {examples}, the number of examples",
-            remedy="pass a smaller one",
-        )
     while True:
         order = torch.randperm(examples, generator=generator).to(device)
         yield from torch.chunk(order[: examples - examples % size], examples // size)
@@ -209,6 +219,10 @@ def check_run(width: float, learning_rate: float, seed: int) -> None:
     InputError
         If the width, learning rate or seed is out of range.
     """
-    require_whole("width", width, least=1, example=64)
+    require_whole("width", width, least=1, most=WIDEST, example=64)
     require_positive("learning rate", learning_rate, example=0.5)
+    if learning_rate > _LARGEST_RATE:
+        raise invalid(
+            "learning rate", learning_rate, accepted=f"at most {_LARGEST_RATE:g}", remedy="pass 0.5, say"
+        )
     require_whole("seed", seed, least=0, example=0)

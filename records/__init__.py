@@ -1,6 +1,7 @@
 """The common record: schema, provenance, storage and the statistics of width dependence."""
 
 from .provenance import array_hash, versions
+from .schedule import schedule
 from .schema import DIMENSIONS, NEVER, QUANTITIES, RUN_DIMENSIONS, empty_record
 from .statistics import WidthDependence, settled, width_dependence
 from .storage import (
@@ -24,6 +25,7 @@ __all__ = [
     "record_to_json",
     "require_writable",
     "save_record",
+    "schedule",
     "settled",
     "to_json",
     "versions",

@@ -36,10 +36,10 @@ QUANTITIES: dict[str, Quantity] = {
     "learning_rate": Quantity("base learning rate eta0", "1 / sharpness"),
     "seed": Quantity("seed of the run", "1"),
     "step": Quantity("gradient-descent steps taken", "steps"),
-    "loss": Quantity("training loss on the fixed evaluation data", "loss"),
+    "loss": Quantity("training loss", "loss"),
     "sharpness": Quantity("largest Hessian eigenvalue in the learning-rate metric", "1 / eta0"),
     "sharpness_residual": Quantity(
-        "residual norm of the sharpness's eigenpair, a bound on its error", "1 / eta0"
+        "residual norm of the eigenpair: some eigenvalue lies within it", "1 / eta0"
     ),
     "hessian_products": Quantity("Hessian-vector products one measurement took", "products"),
     "ntk_sharpness": Quantity("largest eigenvalue of the neural tangent kernel", "1 / eta0"),

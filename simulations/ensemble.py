@@ -81,19 +81,6 @@ class Ensemble:
         return np.random.default_rng([seed, 0 if math.isinf(width) else int(width)])
 
 
-def schedule(steps: int, every: int = 1) -> tuple[int, ...]:
-    """Steps 0, every, 2 every, ... and the last one.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than zero steps or the interval is not positive.
-    """
-    require_whole("steps", steps, least=0, example=200)
-    require_whole("interval of recording", every, least=1, example=10)
-    return tuple(sorted({*range(0, steps + 1, every), steps}))
-
-
 def simulate(
     ensemble: Ensemble,
     *,

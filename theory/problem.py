@@ -40,7 +40,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", _checked_target(self.target))
-        require_whole("width", self.width, least=1, example=64, infinite=True)
+        require_whole("width", self.width, least=1, example=64, most=math.inf)
         if math.isinf(self.width):
             require_limit(self.parametrization)
 

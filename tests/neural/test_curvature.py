@@ -57,6 +57,16 @@ def test_a_warm_start_takes_fewer_products() -> None:
     assert warm.products < cold.products
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_warm_start_leaves_an_eigenvector_that_was_overtaken(seed: int) -> None:
+    spectrum = torch.linspace(0, 0.9, 500, dtype=torch.float64)
+    spectrum[-2:] = torch.tensor([1.0, 1.05])
+    second = np.zeros(500)
+    second[-2] = 1.0
+    found = sharpness(quadratic(torch.diag(spectrum)), np.random.default_rng(seed), start=second)
+    assert found.value == pytest.approx(1.05, rel=1e-2)
+
+
 def test_a_solver_that_fails_says_so() -> None:
     operator = quadratic(symmetric(60, 0))
     operator.gradients = tuple(gradient * math.nan for gradient in operator.gradients)

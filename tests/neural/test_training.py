@@ -138,8 +138,23 @@ def test_an_impossible_grid_is_refused(axes: Any) -> None:
         Grid(config(), *axes)
 
 
+@pytest.mark.parametrize("run", [(2**15, 0.1, 0), (4, 1e300, 0), (4, 0.1, 2**60)])
+def test_a_run_too_large_to_make_is_refused(run: tuple[int, float, int]) -> None:
+    width, rate, seed = run
+    with pytest.raises(InputError):
+        Grid(config(), (width,), (rate,), (seed,))
+
+
+def test_the_larger_fixed_set_holds_the_smaller(data: Images) -> None:
+    probe = Probe(config(evaluation_examples=8, hessian_examples=20), data)
+    assert len(probe.labels) == 20
+    assert len(probe.labels[probe.evaluated]) == 8
+    assert probe.hash != Probe(config(probe_seed=1), data).hash
+
+
 def test_the_device_is_chosen_or_refused() -> None:
     assert resolve_device("cpu") == torch.device("cpu")
-    assert resolve_device("auto").type in {"cpu", "cuda", "mps"}
-    with pytest.raises(InputError, match="device"):
-        resolve_device("abacus")
+    assert resolve_device("auto").type in {"cpu", "cuda"}
+    for name in ("abacus", "meta", "hpu", "cpu:7", ""):
+        with pytest.raises(InputError, match="device"):
+            resolve_device(name)

@@ -1,0 +1,26 @@
+"""When a run is recorded."""
+
+from __future__ import annotations
+
+from ..errors import invalid, require_whole
+
+_MOST = 10**6
+"""Recorded steps a run may have."""
+
+
+def schedule(steps: int, every: int = 1) -> tuple[int, ...]:
+    """Steps 0, every, 2 every, ... and the last one.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than zero steps, the interval is not positive, or too many steps are recorded.
+    """
+    require_whole("steps", steps, least=0, example=200)
+    require_whole("interval of recording", every, least=1, example=10)
+    if steps // every > _MOST:
+        raise invalid(
+            "interval of recording", every, accepted=f"at least {-(-steps // _MOST)} at {steps} steps",
+            remedy="record less often, or take fewer steps",
+        )  # fmt: skip
+    return tuple(sorted({*range(0, steps + 1, every), steps}))
