@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 from typer.exceptions import TyperException
 
-from .errors import InputError, invalid, require_known, require_whole
+from .errors import InputError, invalid, require_distinct, require_known, require_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import xarray as xr
 
+    from .claims import Entry
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Why sharpness and the best learning rate do not depend on width under muP.",
@@ -83,14 +85,11 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check every claim of the ledger and print the verdicts; exit code 1 if one is not upheld."""
-    from .console import stderr
-
-    stderr().print("superconsistency: loading the claims")
     from .claims import CLAIMS, Settings, failed
     from .claims import verify as check
-    from .console import count_verdicts, ledger_progress, print_json, print_ledger
+    from .console import ledger_progress, print_json, print_ledger, stderr
     from .neural import load_images, resolve_device
-    from .records import require_writable, versions, write_atomically
+    from .records import require_writable
 
     chosen = [claim for claim in CLAIMS if only in {None, claim.room, claim.id}]
     if not chosen:
@@ -107,25 +106,35 @@ def verify(
     try:
         with ledger_progress(len(chosen)) as progress:
             for entry in check(chosen, settings, lambda claim, fraction: progress(claim.id, fraction)):
-                entries.append(entry)  # noqa: PERF402 - kept one by one, so that an interruption loses none
+                entries.append(entry)
+                if output is not None:
+                    _write_ledger(entries, output)
     except KeyboardInterrupt:
         stderr().print(f"interrupted after {len(entries)} of {len(chosen)} claims")
-    document = {
-        "summary": count_verdicts(entries),
-        "claims": [entry.to_json() for entry in entries],
-        "versions": versions(),
-    }
-    if output is not None:
-        import json
-
-        text = json.dumps(document, indent=2) + "\n"
-        write_atomically(output, lambda path: path.write_text(text))
     if as_json:
-        print_json(document)
+        print_json(_ledger(entries))
     else:
         print_ledger(entries)
     if failed(entries) or len(entries) < len(chosen):
         raise typer.Exit(1)
+
+
+def _ledger(entries: Sequence[Entry]) -> dict[str, object]:
+    from .console import count_verdicts
+    from .records import versions
+
+    return {
+        "summary": count_verdicts(entries),
+        "claims": [entry.to_json() for entry in entries],
+        "versions": versions(),
+    }
+
+
+def _write_ledger(entries: Sequence[Entry], output: Path) -> None:
+    from .records import write_atomically
+
+    text = json.dumps(_ledger(entries), indent=2) + "\n"
+    write_atomically(output, lambda path: path.write_text(text))
 
 
 @app.command(
@@ -155,7 +164,6 @@ def simulate(
     """Iterate the latent system over widths (inf is one), learning rates and seeds."""
     from . import simulations, theory
     from .console import progress_bar
-    from .records import save_record
 
     require_known("device", device, ("auto", "cpu"))
     starts = {"gaussian": theory.initial_state, "limit": theory.limit_state}
@@ -170,7 +178,9 @@ def simulate(
     record_at = simulations.schedule(steps, max(1, steps // 16) if every is None else every)
     _check_outputs(output, figure)
     quantities = tuple(name.strip() for name in record.split(","))
-    with progress_bar("simulating") as progress:
+    require_distinct("recorded quantities", quantities)
+    keep = _Keeper(output)
+    with keep, progress_bar("simulating") as progress:
         result = simulations.simulate(
             ensemble,
             record_at=record_at,
@@ -178,9 +188,9 @@ def simulate(
             start=starts[start],
             method=method,
             on_progress=progress,
+            on_block=keep.partial,
         )
-    if output is not None:
-        save_record(result, output)
+        keep.whole(result)
     _show(result, quantities, output, figure, as_json=as_json)
 
 
@@ -207,7 +217,6 @@ def train(
     """Train SimpleConvNet over widths, learning rates and seeds, measuring loss and sharpness on the way."""
     from . import neural, theory
     from .console import progress_bar, stderr
-    from .records import save_record
 
     config = neural.TrainingConfig(
         theory.parametrization(parametrization),
@@ -227,14 +236,10 @@ def train(
     _check_outputs(kept, figure)
     if not as_json:
         stderr().print(f"training on {data.name} ({len(data.labels)} images), device {place}; keeping {kept}")
-    try:
-        with progress_bar("training") as progress:
-            result = neural.train_grid(
-                grid, data, on_progress=progress, on_measurement=lambda partial: save_record(partial, kept)
-            )
-    except KeyboardInterrupt:
-        stderr().print(f"interrupted; what was measured is in {kept}")
-        raise typer.Exit(130) from None
+    keep = _Keeper(kept)
+    with keep, progress_bar("training") as progress:
+        result = neural.train_grid(grid, data, on_progress=progress, on_measurement=keep.partial)
+        keep.whole(result)
     _show(result, ("loss", "sharpness"), kept, figure, as_json=as_json)
 
 
@@ -274,13 +279,52 @@ def figure(
         stdout().print(f"figure {name}: {drawing.verdict}\n" + "\n".join(paths), soft_wrap=True)
 
 
+class _Keeper:
+    """Keeps what a run has so far in a file beside its output, and on an interruption says where.
+
+    The output itself is written when the run is complete, so a rerun that is interrupted loses no result.
+    """
+
+    def __init__(self, output: Path | None) -> None:
+        self._output = output
+        self._beside = output and output.with_name(f"{output.stem}.partial{output.suffix}")
+
+    def partial(self, record: xr.Dataset) -> None:
+        """Keep an incomplete record."""
+        from .records import save_record
+
+        if self._beside is not None:
+            save_record(record, self._beside)
+
+    def whole(self, record: xr.Dataset) -> None:
+        """Keep the complete record in place of the incomplete one."""
+        from .records import save_record
+
+        if self._output is not None and self._beside is not None:
+            save_record(record, self._output)
+            self._beside.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            from .console import stderr
+
+            kept = self._beside is not None and self._beside.exists()
+            stderr().print(f"interrupted; what there was is in {self._beside}" if kept else "interrupted")
+            raise typer.Exit(130)
+
+
 def _numbers(text: str, name: str) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in text.split(","))
+        numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise invalid(
-            name, text, accepted="numbers separated by commas", remedy="write 64,256,1024, say"
-        ) from None
+        numbers = (math.nan,)
+    overflown = any(map(math.isinf, numbers)) and "inf" not in text.lower()
+    if overflown or any(map(math.isnan, numbers)):
+        raise invalid(name, text, accepted="numbers separated by commas", remedy="write 64,256,1024, say")
+    return numbers
 
 
 def _whole(width: float) -> int:
@@ -290,7 +334,7 @@ def _whole(width: float) -> int:
 
 def _seeds(first: int, count: int) -> tuple[int, ...]:
     require_whole("seed", first, least=0, example=0)
-    require_whole("number of seeds", count, least=1, example=3)
+    require_whole("number of seeds", count, least=1, most=10**6, example=3)
     return tuple(range(first, first + count))
 
 
@@ -298,11 +342,15 @@ def _check_outputs(output: Path | None, picture: Path | None) -> None:
     """Refuse places that cannot be written to before any work is done."""
     from .records import require_writable
 
+    if picture is not None:
+        require_known("type of the picture", picture.suffix, (".png", ".pdf", ".svg"))
+    if picture is not None and picture == output:
+        raise invalid(
+            "--figure", str(picture), accepted="a path other than --output", remedy="name another file"
+        )
     for path in (output, picture):
         if path is not None:
             require_writable(path)
-    if picture is not None:
-        require_known("type of the picture", picture.suffix, (".png", ".pdf", ".svg"))
 
 
 def _default_output(record: xr.Dataset, name: str) -> Path:
@@ -341,8 +389,9 @@ def _draw(record: xr.Dataset, quantities: Sequence[str], picture: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; bad input is one line on stderr and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        code = app(args=arguments, prog_name="superconsistency", standalone_mode=False)
+        code = app(args=given, prog_name="superconsistency", standalone_mode=False)
     except InputError as error:
         _fail(str(error))
     except TyperException as error:

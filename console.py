@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from .errors import InputError
 from .records import WidthDependence, settled, to_json, width_dependence
@@ -40,18 +42,21 @@ _COLOURS = {
     "not run": "red",
 }
 
+_SILENCE = 30.0
+"""Seconds between lines of progress where there is no terminal."""
+
 _ROWS = 9
 """Steps that a table of curves shows."""
 
 
 def stdout() -> Console:
     """The console that results go to."""
-    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False)
 
 
 def stderr() -> Console:
     """The console for progress and errors."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
@@ -77,10 +82,22 @@ def _bar(console: Console) -> Progress:
 
 @contextmanager
 def progress_bar(words: str) -> Iterator[Callable[[float, float], None]]:
-    """A bar with time left on stderr, driven by (done, in all); silent when stderr is not a terminal."""
-    with _bar(stderr()) as bar:
+    """A bar with time left on stderr, driven by (done, in all); elsewhere a line every half minute."""
+    console = stderr()
+    begun = said = time.monotonic()
+    with _bar(console) as bar:
         task = bar.add_task(words, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def update(done: float, total: float) -> None:
+            nonlocal said
+            bar.update(task, completed=done, total=total)
+            now = time.monotonic()
+            if not console.is_terminal and done > 0 and now - said > _SILENCE:
+                said = now
+                left = (now - begun) * (total - done) / done
+                console.print(f"{words}: {done / total:.0%}, about {left / 60:.1f} minutes left")
+
+        yield update
 
 
 @contextmanager
@@ -111,12 +128,12 @@ def print_ledger(entries: Sequence[Entry]) -> None:
     for entry in entries:
         verdict = str(entry.verdict)
         table.add_row(
-            f"[bold]{entry.claim.id}[/]\n{entry.claim.statement}",
+            Text(f"{entry.claim.id}\n{entry.claim.statement}"),
             entry.claim.source,
             str(entry.claim.kind),
-            f"[{_COLOURS[verdict]}]{verdict}[/]",
+            Text(verdict, style=_COLOURS[verdict]),
             f"{entry.seconds:.1f}",
-            entry.outcome.evidence.summary,
+            Text(entry.outcome.evidence.summary),
         )
     console = stdout()
     console.print(table)
@@ -177,9 +194,10 @@ def dependence_sentence(run: xr.Dataset, name: str) -> str:
         )
     low, high = found.interval
     reach = f" (95% {low:.3f} to {high:.3f})" if math.isfinite(low) else " (too few runs for an interval)"
+    without = f"; without {found.left_out} runs that diverged or are not positive" if found.left_out else ""
     means = ", ".join(f"{mean:.4g}" for mean in found.means)
     spread = f"{100 * found.spread:.1f}%" if found.spread < 10 else f"{found.spread + 1:.3g}-fold"
     return (
         f"final {name} (mean of the last measurements) by width: {means}; spread {spread}; "
-        f"log-log slope on width {found.slope:.3f}{reach}\n"
+        f"log-log slope on width {found.slope:.3f}{reach}{without}\n"
     )

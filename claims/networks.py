@@ -68,8 +68,9 @@ def _width_check(
 ) -> Outcome:
     record = _trained(name, settings, report)
     final = settled(record["sharpness"].isel(learning_rate=0))
-    if not bool(final.notnull().all()):
-        return not_run(f"{int(final.isnull().sum())} of {final.size} runs have no final sharpness")
+    usable = int((final > 0).sum())
+    if usable < final.size:
+        return not_run(f"{final.size - usable} of {final.size} runs have no positive final sharpness")
     dependence = width_dependence(final)
     low, high = dependence.interval
     means = ", ".join(

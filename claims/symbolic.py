@@ -80,7 +80,7 @@ def _proposition_c_1(_settings: Settings, _report: Callable[[float], None]) -> O
     if wrong:
         return Outcome(Verdict.REFUTED, Evidence(f"does not hold: {'; '.join(wrong)}", figures))
     summary = (
-        f"means and variances exact in N and D; the bound 2/(N D) holds and is D-fold loose: "
+        f"means and variances exact in N and D; the bound 2/(N D) holds and is loose by D or more: "
         f"Var v = Var e_ii = {exact['v'].variance}, Var e_ij = {exact['e_ij'].variance}"
     )
     return Outcome(Verdict.PROVED, Evidence(summary, figures))
@@ -120,7 +120,7 @@ SYMBOLIC_CLAIMS = (
     Claim(
         id="proposition-c.1",
         room="theory",
-        statement="Initially e -> I/D, v -> 1/D within 2/(N D); Var w_i = 1/D (NTP), 1/(N D) (muP)",
+        statement="Initially e -> I/D, v -> 1/D, mean squares <= 2/(N D); Var w_i = 1/D (NTP), 1/(N D) (muP)",
         source="Proposition C.1",
         kind=Kind.SYMBOLIC,
         method="Gaussian moment algebra, exact in N and D",

@@ -12,7 +12,7 @@ import xarray as xr
 
 from ..errors import require_known
 from ..neural import Grid, TrainingConfig, load_images, resolve_device, train_grid
-from ..records import settled, versions, width_dependence, write_atomically
+from ..records import settled, to_json, versions, width_dependence, write_atomically
 from ..simulations import Ensemble, iterate, schedule, simulate
 from ..theory import PlanarMap, PlanarState, parametrization, uniform_target
 from .curves import draw_curves, draw_edge, draw_transfer, width_label
@@ -97,7 +97,7 @@ def save_drawing(drawing: Drawing, stem: Path) -> list[Path]:
         "versions": versions(),
     }
     paths = [stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png", ".json")]
-    text = json.dumps(provenance, indent=2, sort_keys=True, default=float) + "\n"
+    text = json.dumps(to_json(provenance), indent=2, sort_keys=True, allow_nan=False) + "\n"
     with paper_style():
         write_atomically(paths[0], lambda path: drawing.figure.savefig(path, metadata={"CreationDate": None}))
         write_atomically(paths[1], drawing.figure.savefig)
@@ -301,7 +301,7 @@ def _draw_figure_1_row(row: Any, curves: xr.Dataset, transfer: xr.Dataset, title
         f"{title}: final sharpness times eta0/2 at the widest": dependence.means[-1] * rate / 2,
         f"{title}: best learning rate by width": best,
         f"{title}: a best learning rate is at the end of the grid": bool(
-            {best[0], best[-1]} & {float(final["learning_rate"].min()), float(final["learning_rate"].max())}
+            set(best) & {float(final["learning_rate"].min()), float(final["learning_rate"].max())}
         ),
         f"{title}: drift of the best learning rate, factors of two": float(np.log2(best[-1] / best[0])),
     }

@@ -29,7 +29,9 @@ class WidthDependence(NamedTuple):
     widths: tuple[float, ...]
     """The finite widths, ascending."""
     runs: int
-    """Runs that entered the regression; diverged ones do not."""
+    """Runs that entered: those with a positive, finite value, not the diverged ones."""
+    left_out: int
+    """Runs at finite widths that did not enter."""
 
 
 def width_dependence(values: xr.DataArray) -> WidthDependence:
@@ -58,9 +60,9 @@ def width_dependence(values: xr.DataArray) -> WidthDependence:
     slope, interval = _slope(x, np.log(numbers[usable]))
     means = [float(np.mean(row[mask])) for row, mask in zip(numbers, usable, strict=True) if mask.any()]
     kept = tuple(float(width) for width, mask in zip(widths, usable, strict=True) if mask.any())
-    return WidthDependence(
-        slope, interval, max(means) / min(means) - 1, tuple(means), kept, int(usable.sum())
-    )
+    runs = int(usable.sum())
+    spread = max(means) / min(means) - 1
+    return WidthDependence(slope, interval, spread, tuple(means), kept, runs, usable.size - runs)
 
 
 def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:

@@ -42,42 +42,52 @@ def load_record(path: Path) -> xr.Dataset:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file by way of a temporary one beside it, renamed into place when complete.
 
+    A link is followed; what it points to is replaced.
+
     Raises
     ------
     InputError
         If the place cannot be written to.
     """
     require_writable(path)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        place = path.resolve()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(place.parent, place.suffix)
         write(temporary)
         temporary.chmod(0o644)
-        temporary.replace(path)
+        temporary.replace(place)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def require_writable(path: Path) -> None:
-    """Fail now rather than after the work, making the folder if need be.
+    """Fail now rather than after the work; leaves nothing behind.
 
     Raises
     ------
     InputError
-        If a file cannot be created at the path.
+        If no regular file can be put at the path.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise _unwritable(path, IsADirectoryError("it is a folder"))
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writable-")
-        os.close(descriptor)
-        Path(name).unlink()
+        place = path.resolve()
+        if place.exists() and not place.is_file():
+            raise _unwritable(path, OSError("it is not a regular file"))
+        nearest = next(folder for folder in place.parents if folder.exists())
+        _temporary(nearest, "").unlink()
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def _temporary(folder: Path, suffix: str) -> Path:
+    """A new empty file in a folder."""
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".superconsistency-", suffix=suffix)
+    os.close(descriptor)
+    return Path(name)
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 DIVERGENCE_FACTOR = 1e30
 """A loss this many times the initial one (or |w*|^2 / 2, or 1, if larger) counts as divergence."""
 
+_UPDATES = 10**9
+"""Entries of `e` that one call of a kernel may update: about a second."""
+
+_LARGEST_RECORD = 10**8
+"""Numbers that a record may hold."""
+
+_LARGEST_STATES = 2**31
+"""Bytes of latent state that one network at all learning rates may take."""
+
 _MEMORY = 2**28
 """Bytes of latent state that are advanced together."""
 
@@ -89,6 +98,7 @@ def simulate(
     start: Start = initial_state,
     method: str = "auto",
     on_progress: Progress | None = None,
+    on_block: Callable[[xr.Dataset], None] | None = None,
 ) -> xr.Dataset:
     """Run every trajectory of an ensemble to the last recorded step.
 
@@ -107,6 +117,8 @@ def simulate(
         `full`, `factored` or `auto`; see `methods`.
     on_progress
         Called with (trajectory-steps done, in all).
+    on_block
+        Called with the record each time some of its runs are complete, to save it, say.
 
     Returns
     -------
@@ -120,6 +132,7 @@ def simulate(
         If a quantity is unknown or the steps are not ascending from at least zero.
     """
     steps = _checked_schedule(record_at)
+    _check_size(ensemble, len(steps))
     observables = [_observable(name) for name in quantities]
     result = empty_record(
         widths=ensemble.widths,
@@ -129,21 +142,30 @@ def simulate(
         quantities=quantities,
         configuration=_configuration(ensemble, start, method),
     )
-    taken, total = 0, len(ensemble.widths) * len(ensemble.learning_rates) * len(ensemble.seeds) * steps[-1]
+    progress = _Counter(ensemble, steps, on_progress)
     for width_index, seeds in product(range(len(ensemble.widths)), _seed_slices(ensemble)):
         problem = ensemble.problem(ensemble.widths[width_index])
         networks = [start(problem, ensemble.generator(problem.width, seed)) for seed in ensemble.seeds[seeds]]
         block = _Block(problem, networks, ensemble.learning_rates, method)
-        for record_index, (before, after) in enumerate(pairwise((0, *steps))):
-            block.advance(before, after)
-            for name, values in block.observe(observables).items():
-                result[name].values[width_index, :, seeds, record_index] = values
-            taken += (after - before) * block.diverged_step.size
-            if on_progress is not None:
-                on_progress(taken, total)
-        result["diverged_step"].values[width_index, :, seeds] = block.diverged_step.reshape(block.shape)
-        result["completed"].values[width_index, :, seeds] = 1
+        part = result.isel(width=width_index, seed=seeds)  # a view: what is entered is entered in the result
+        block.run(part, observables, progress)
+        if on_block is not None:
+            on_block(result)
     return result
+
+
+class _Counter:
+    """Counts trajectory-steps for a progress callback."""
+
+    def __init__(self, ensemble: Ensemble, steps: Sequence[int], on_progress: Progress | None) -> None:
+        runs = len(ensemble.widths) * len(ensemble.learning_rates) * len(ensemble.seeds)
+        self._taken, self._total = 0, runs * steps[-1]
+        self._on_progress = on_progress
+
+    def __call__(self, taken: int) -> None:
+        self._taken += taken
+        if self._on_progress is not None:
+            self._on_progress(self._taken, self._total)
 
 
 def trajectory(
@@ -194,9 +216,26 @@ class _Block:
         self.method = choose_method(method, problem)(problem, states, rates, DIVERGENCE_FACTOR * reference)
         self.diverged_step = np.full(rates.size, NEVER, dtype=np.int64)
 
-    def advance(self, before: int, after: int) -> None:
-        """Step from one recorded step to the next."""
-        self.method.advance(before, after, self.diverged_step)
+    def run(
+        self, part: xr.Dataset, observables: Sequence[Observable], on_steps: Callable[[int], None]
+    ) -> None:
+        """Run to the last step, entering what is seen into a record of dimensions (rate, seed, step)."""
+        for index, (before, after) in enumerate(pairwise((0, *part["step"].to_numpy().tolist()))):
+            self.advance(before, after, on_steps)
+            for name, values in self.observe(observables).items():
+                part[name].values[..., index] = values
+        part["diverged_step"].values[...] = self.diverged_step.reshape(self.shape)
+        part["completed"].values[...] = 1
+
+    def advance(self, before: int, after: int, on_steps: Callable[[int], None] | None = None) -> None:
+        """Step from one recorded step to the next, in calls short enough to be interrupted between them."""
+        runs = self.diverged_step.size
+        most = max(1, _UPDATES // (runs * self.problem.dimension**2))
+        for first in range(before, after, most):
+            last = min(first + most, after)
+            self.method.advance(first, last, self.diverged_step)
+            if on_steps is not None:
+                on_steps(runs * (last - first))
 
     def observe(self, observables: Sequence[Observable]) -> dict[str, Array]:
         """Observables by name, NaN for diverged trajectories; shape (learning rates, seeds)."""
@@ -230,6 +269,27 @@ def _checked_schedule(record_at: Sequence[int]) -> tuple[int, ...]:
     return steps
 
 
+def _check_size(ensemble: Ensemble, records: int) -> None:
+    """Refuse ensembles that do not fit into memory."""
+    runs = len(ensemble.widths) * len(ensemble.learning_rates) * len(ensemble.seeds)
+    if runs * records > _LARGEST_RECORD:
+        raise invalid(
+            "runs times recorded steps",
+            runs * records,
+            accepted=f"at most {_LARGEST_RECORD}",
+            remedy="record less often, or run fewer seeds",
+        )
+    dimension, rates = ensemble.target.size, len(ensemble.learning_rates)
+    if 8 * dimension**2 * rates > _LARGEST_STATES:
+        largest = math.isqrt(_LARGEST_STATES // (8 * rates))
+        raise invalid(
+            "dimension",
+            dimension,
+            accepted=f"at most {largest} at {rates} learning rates",
+            remedy="use a smaller dimension, or fewer learning rates",
+        )
+
+
 def _observable(name: str) -> Observable:
     require_known("recorded quantity", name, OBSERVABLES)
     return OBSERVABLES[name]
@@ -242,6 +302,8 @@ def _configuration(ensemble: Ensemble, start: Start, method: str) -> dict[str, o
         "target": ensemble.target.tolist(),
         "widths": [str(width) for width in ensemble.widths],
         "learning_rates": list(ensemble.learning_rates),
-        "start": start.__name__,
-        "method": method,
+        "start": getattr(start, "__name__", repr(start)),
+        "method": {
+            str(width): choose_method(method, ensemble.problem(width)).name for width in ensemble.widths
+        },
     }

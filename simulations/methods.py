@@ -86,6 +86,10 @@ _NEGLIGIBLE = 1e-12
 """Eigenvalues of `S` below this share of the largest are rounding."""
 
 
+_SMALLEST_COUPLING = 1e-6
+"""Below this `kappa` the factor, which holds `kappa w`, has lost digits of `w`."""
+
+
 class FactoredMethod(Method):
     """The congruence law on a factor of `S` with as many columns as its rank: O(D rank) a step."""
 
@@ -128,13 +132,12 @@ def choose_method(name: str, problem: Problem) -> type[Method]:
     Raises
     ------
     InputError
-        If the name is unknown, or a factor is asked for that does not hold `w` (NTP at infinite width).
+        If the name is unknown, or a factor is asked for that does not hold `w` (NTP at huge width).
     """
     require_known("method", name, ("auto", *METHODS))
-    if name == FactoredMethod.name and problem.kappa == 0:
-        raise invalid(
-            "method", name, accepted="full or auto where the coupling is zero", remedy="pass --method auto"
-        )
+    if name == FactoredMethod.name and problem.kappa < _SMALLEST_COUPLING:
+        accepted = f"full or auto where the coupling is below {_SMALLEST_COUPLING:g}"
+        raise invalid("method", name, accepted=accepted, remedy="pass --method auto")
     if name == "auto":
         return FactoredMethod if problem.width <= problem.dimension else FullMethod
     return METHODS[name]

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from superconsistency import neural
 from superconsistency.cli import main
 from superconsistency.neural.data.cifar import FOLDER, TRAINING_FILES
 from superconsistency.records import load_record
@@ -59,7 +61,36 @@ BAD = {
     "missing data folder of a verification": (["verify", "--data-dir", "nowhere"], "data folder is nowhere"),
     "missing data folder of a figure": (["figure", "1", "--data-dir", "nowhere"], "data folder is nowhere"),
     "unwritable output": (["simulate", *FAST, "--output", "/proc/record.nc"], "output is /proc/record.nc"),
-    "NaN target": (["simulate", "--target-norm", "nan"], "target is nan; accepted: finite numbers"),
+    "NaN target": (["simulate", "--target-norm", "nan"], "target norm is nan; accepted: a number"),
+    "negative target norm": (["simulate", "--target-norm", "-1"], "target norm is -1.0"),
+    "huge target norm": (["simulate", "--target-norm", "1e200"], "target norm is 1e+200"),
+    "huge seed": (
+        ["simulate", "--seed", "9" * 20],
+        "seed is 99999999999999999999; accepted: a whole",
+    ),
+    "huge steps": (["simulate", "--steps", "9" * 20], "steps is 9999"),
+    "too many records": (
+        ["simulate", "--steps", "10000000000", "--every", "1"],
+        "interval of recording is 1",
+    ),
+    "too many seeds": (["simulate", "--seeds", "1000000000"], "number of seeds is 1000000000"),
+    "huge dimension": (["simulate", "--dim", "10000000"], "dimension is 10000000; accepted: at most"),
+    "width beyond numbers": (["simulate", "--widths", "1e400"], "width is 1e400"),
+    "repeated quantity": (["simulate", "--record", "loss,loss"], "recorded quantities"),
+    "unknown quantity": (["simulate", "--record", "joy", "--output", "new/a.nc"], "recorded quantity is joy"),
+    "picture for a record": (["simulate", "--output", "x.png", "--figure", "x.png"], "--figure is x.png"),
+    "endless name": (["simulate", *FAST, "--output", "a" * 300], "File name too long"),
+    "no limit": (
+        ["simulate", "--parametrization", "sp", "--start", "limit"],
+        "infinite-width start under is SP",
+    ),
+    "huge network": (
+        ["train", "--widths", "1000000"],
+        "width is 1000000; accepted: a whole number",
+    ),
+    "huge learning rate": (["train", "--learning-rate", "1e300"], "learning rate is 1e+300"),
+    "huge batch": (["train", "--batch-size", "100000"], "batch size is 100000; accepted: 1 to 1797"),
+    "device without numbers": (["train", "--device", "meta"], "device is meta"),
     "unknown figure": (["figure", "99"], "figure is 99; accepted: 1, 10, portrait"),
     "steps -1": (["simulate", "--steps", "-1"], "steps is -1; accepted: a whole number of at least 0"),
     "steps -1 of a network": (["train", "--steps", "-1"], "steps is -1"),
@@ -83,11 +114,9 @@ def test_bad_input_is_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     arguments, words = BAD[case]
     code, out, err = run(capsys, *arguments)
-    lines = [line for line in err.splitlines() if not line.startswith("superconsistency: loading")]
-    assert (code, out, len(lines)) == (2, "", 1), err
-    assert words in lines[0]
-    assert not list(tmp_path.rglob("*.nc"))
-    assert not list(tmp_path.rglob("*.png"))
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert words in err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -133,6 +162,41 @@ def test_simulate_reports_divergence_as_a_result(capsys: pytest.CaptureFixture[s
     assert "4 of 4 runs diverged" in out
 
 
+def test_paths_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "simulate", *FAST, "--output", "[red]x[/x].nc")
+    assert code == 0
+    assert "written: [red]x[/x].nc" in out
+
+
+def test_no_arguments_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys)
+    assert (code, err) == (0, "")
+    assert "simulate" in out
+
+
+def test_an_interrupted_rerun_keeps_the_complete_record(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tmp_path / "run.nc"
+    command = ["train", *FAST, "--output", str(record)]
+    assert run(capsys, *command)[0] == 0
+    before = record.read_bytes()
+
+    def interrupted(*_: object, on_measurement: Callable[[object], None], **__: object) -> None:
+        on_measurement(load_record(record))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(neural, "train_grid", interrupted)
+    code, _, err = run(capsys, *command)
+    assert code == 130
+    assert "run.partial.nc" in err
+    assert record.read_bytes() == before
+    assert (tmp_path / "run.partial.nc").exists()
+
+
 def test_train_keeps_a_record_named_after_its_configuration(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,11 +215,13 @@ def test_a_killed_training_keeps_what_it_had(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "superconsistency", "train", "--widths", "2", "--steps", "100000"]
     with subprocess.Popen([*command, "--every", "1", "--seeds", "1", "--output", record]) as process:
         deadline = time.monotonic() + 120
-        while not record.exists() and time.monotonic() < deadline:
+        partial = tmp_path / "run.partial.nc"
+        while not partial.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(0.5)
         process.send_signal(signal.SIGKILL)
-    kept = load_record(record)
+    kept = load_record(partial)
+    assert not record.exists()
     assert int(np.isfinite(kept["loss"]).sum()) >= 1
     assert not kept["completed"].any()
 

@@ -126,7 +126,10 @@ class Parametrization:
         ValueError
             If the two layers are trained at different rates, for which Theorem 5.1 does not hold.
         """
-        rates = {rule.learning_rate.rename(fan_in="width") for rule in (self.hidden, self.readout)}
+        rates = {
+            self.hidden.learning_rate.rename(fan_in="dimension"),
+            self.readout.learning_rate.rename(fan_in="width"),
+        }
         if len(rates) != 1:
             raise invalid(
                 f"learning rates of {self.name}",

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import invalid, require_positive, require_whole
-from .problem import Array, uniform_target
+from ..errors import require_positive, require_whole
+from .problem import Array, require_norm, uniform_target
 from .state import LatentState
 
 
@@ -50,10 +50,7 @@ class PlanarMap:
     def __post_init__(self) -> None:
         require_whole("dimension", self.dimension, least=1, example=20)
         require_positive("learning rate", self.learning_rate, example=0.5)
-        if not (math.isfinite(self.target_norm) and self.target_norm >= 0):
-            raise invalid(
-                "target norm", self.target_norm, accepted="a finite number, at least 0", remedy="pass 3, say"
-            )
+        require_norm(self.target_norm)
 
     @property
     def coupling(self) -> float:

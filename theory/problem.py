@@ -80,7 +80,18 @@ def uniform_target(dimension: int, norm: float) -> Array:
     By rotation invariance of the Gaussian start only the norm matters to the law of a trajectory.
     """
     require_whole("dimension", dimension, least=1, example=100)
+    require_norm(norm)
     return np.full(dimension, norm / math.sqrt(dimension))
+
+
+def require_norm(norm: float) -> None:
+    """Raise `InputError` unless a target's norm is at least 0 and far from overflow."""
+    if not 0 <= norm <= _LARGEST_NORM:
+        accepted = f"a number from 0 to {_LARGEST_NORM:g}"
+        raise invalid("target norm", norm, accepted=accepted, remedy="pass --target-norm 1, say")
+
+
+_LARGEST_NORM = 1e100
 
 
 def _checked_target(target: Array) -> Array:
@@ -111,8 +122,8 @@ def require_limit(parametrization: Parametrization) -> None:
     """
     if any(scale.exponent("width") > 0 for scale in parametrization.start):
         raise invalid(
-            "width",
-            math.inf,
-            accepted=f"finite widths under {parametrization.title}",
-            remedy="use a finite width, or muP or NTP, which have an infinite-width limit",
+            "infinite-width start under",
+            parametrization.title,
+            accepted="parametrizations whose start has a limit, as those of muP and NTP",
+            remedy="use finite widths and drawn weights",
         )

@@ -69,11 +69,14 @@ def read_batch(path: Path) -> Batch:
     except FileNotFoundError as error:
         raise _bad_file(path, "it is missing") from error
     except Exception as error:  # a hostile pickle can raise anything; all of it means the same
-        raise _bad_file(path, str(error) or type(error).__name__) from error
+        raise _bad_file(path, str(error)[:120] or type(error).__name__) from error
 
 
 def _checked_batch(content: Any) -> Batch:
-    pixels, labels = content["data"].value, np.array(content["labels"], dtype=np.int64)
+    pixels, listed = content["data"].value, content["labels"]
+    if not all(type(label) is int for label in listed):
+        raise ValueError("labels that are not whole numbers")
+    labels = np.array(listed, dtype=np.int64)
     if pixels.ndim != 2 or pixels.shape[1] != _PIXELS or labels.shape != pixels.shape[:1]:
         raise ValueError(f"pixels of shape {pixels.shape} with labels of shape {labels.shape}")
     if labels.size == 0 or labels.min() < 0 or labels.max() >= _CLASSES:
@@ -93,6 +96,8 @@ def _bad_file(path: Path, reason: str) -> Exception:
 class _ByteArray:
     """Stands in for a NumPy array while unpickling; accepts plain bytes of 8-bit pixels and nothing else."""
 
+    __slots__ = ("value",)
+
     value: NDArray[np.uint8]
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -106,24 +111,31 @@ class _ByteArray:
 class _ByteType:
     """Stands in for `numpy.dtype("u1")` while unpickling."""
 
+    __slots__ = ()
+
     def __init__(self, code: str, *_: object) -> None:
         if code != "u1":
-            raise pickle.UnpicklingError(f"it holds an array of type {code}")
+            raise pickle.UnpicklingError(f"it holds an array of type {ascii(code)[:20]}")
 
     def __setstate__(self, state: object) -> None:
         """Byte order and alignment mean nothing for single bytes."""
 
 
-def _reconstruct(*_: object) -> _ByteArray:
-    return _ByteArray()
+class _Reconstruct:
+    """Stands in for NumPy's function that makes an empty array, without attributes a file could set."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_: object) -> _ByteArray:  # type: ignore[misc] # it makes the array, not itself
+        return _ByteArray()
 
 
 class _BatchUnpickler(pickle.Unpickler):
     """Admits the three names that an official batch needs, each replaced by a stand-in without effects."""
 
     _ADMITTED = {  # noqa: RUF012 - read only
-        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy.core.multiarray", "_reconstruct"): _Reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): _Reconstruct,
         ("numpy", "ndarray"): _ByteArray,
         ("numpy", "dtype"): _ByteType,
     }
@@ -133,8 +145,9 @@ class _BatchUnpickler(pickle.Unpickler):
         try:
             return self._ADMITTED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused") from None
+            wanted = ascii(f"{module}.{name}"[:60])
+            raise pickle.UnpicklingError(f"it asks for {wanted}, which is refused") from None
 
-    def persistent_load(self, identifier: Any) -> Any:
+    def persistent_load(self, _identifier: Any) -> Any:
         """Refuse references to outside objects."""
-        raise pickle.UnpicklingError(f"it asks for the outside object {identifier!r}, which is refused")
+        raise pickle.UnpicklingError("it asks for an outside object, which is refused")

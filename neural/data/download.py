@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tarfile
+import zlib
+from functools import partial
 from pathlib import Path
 
 import pooch
 
 from ...errors import invalid
+from ...records import write_atomically
 from .cifar import FOLDER, TRAINING_FILES
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -39,13 +42,13 @@ def download_cifar10(
         If the archive cannot be fetched or its checksum differs.
     """
     folder = Path(pooch.os_cache("superconsistency")) if cache is None else cache
-    downloader = pooch.HTTPDownloader(progressbar=progress, timeout=60)
     try:
+        downloader = pooch.HTTPDownloader(progressbar=progress, timeout=60)
         archive = pooch.retrieve(
             url, known_hash=f"sha256:{sha256}", path=folder, fname=Path(url).name, downloader=downloader
         )
         return _unpack(Path(archive), folder)
-    except (OSError, ValueError, tarfile.TarError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, tarfile.TarError) as error:
         raise invalid(
             "download",
             url,
@@ -57,21 +60,15 @@ def download_cifar10(
 def _unpack(archive: Path, folder: Path) -> Path:
     """Take the training files out of the archive by name, so that no member decides where it goes."""
     target = folder / FOLDER
-    target.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive) as tar:
         for name in TRAINING_FILES:
-            if not (target / name).exists():
-                _extract(tar, f"{FOLDER}/{name}", target / name)
+            source = tar.extractfile(f"{FOLDER}/{name}")
+            if source is None:
+                raise tarfile.ExtractError(f"{name} is not a file")
+            content = source.read()
+            if not (target / name).exists() or (target / name).read_bytes() != content:
+                write_atomically(target / name, partial(Path.write_bytes, data=content))
     return target
-
-
-def _extract(tar: tarfile.TarFile, member: str, path: Path) -> None:
-    source = tar.extractfile(member)
-    if source is None:
-        raise tarfile.ExtractError(f"{member} is not a file")
-    partial = path.with_suffix(".part")
-    partial.write_bytes(source.read())
-    partial.replace(path)
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
+from superconsistency.claims import CLAIMS, Settings, Verdict, agreement, verify
 from superconsistency.claims.agreement import DIMENSIONS, STEPS, TOLERANCE, WIDTHS, Case, compare
 from superconsistency.neural import TwoLayerLinear, descend
 from superconsistency.simulations import trajectory
 from superconsistency.theory import (
     OBSERVABLES,
     PARAMETRIZATIONS,
+    LatentState,
     Problem,
     gaussian_weights,
     latent_state,
@@ -28,7 +31,7 @@ def test_latent_trajectories_are_those_of_the_network_to_rounding(
         for table, dimension, width in product(PARAMETRIZATIONS.values(), DIMENSIONS, WIDTHS)
     ]
     errors = {case: compare(case).errors for case in cases}
-    largest = {name: max(found[name] for found in errors.values()) for name in ("w", "e", "v")}
+    largest = {name: float(np.max([found[name] for found in errors.values()])) for name in ("w", "e", "v")}
     worst = max(errors, key=lambda case: max(errors[case].values()))
     words = ", ".join(f"{name} {error:.1e}" for name, error in largest.items())
     where = f"{worst.parametrization.title}, D = {worst.dimension}, N = {worst.width}"
@@ -37,7 +40,21 @@ def test_latent_trajectories_are_those_of_the_network_to_rounding(
         f"latent system against raw-weight PyTorch, {len(cases)} networks, {STEPS} steps: "
         f"largest relative error {words} (worst: {where})",
     )
-    assert max(largest.values()) <= TOLERANCE
+    assert np.max(list(largest.values())) <= TOLERANCE
+
+
+@pytest.mark.parametrize("step", [0, 1, STEPS])
+def test_a_trajectory_with_a_hole_does_not_agree(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_a_hole(*arguments: Any) -> LatentState:
+        states = trajectory(*arguments)
+        states.v[step] = np.nan
+        return states
+
+    monkeypatch.setattr(agreement, "trajectory", with_a_hole)
+    errors = compare(Case(parametrization("mup"), 2, 4, seed=0)).errors
+    assert np.isnan(errors["v"])
+    (entry,) = verify([claim for claim in CLAIMS if claim.id == "latent-is-network"], Settings())
+    assert entry.verdict is Verdict.REFUTED
 
 
 def test_iterating_w_e_v_itself_loses_the_rank_when_the_network_is_narrower_than_its_input() -> None:

@@ -18,7 +18,7 @@ import torch
 from superconsistency.errors import InputError
 from superconsistency.neural import load_images
 from superconsistency.neural.data import download_cifar10, read_cifar10
-from superconsistency.neural.data.cifar import FOLDER, TRAINING_FILES, read_batch
+from superconsistency.neural.data.cifar import FOLDER, TRAINING_FILES, _BatchUnpickler, read_batch
 
 
 def official(examples: int, seed: int) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def test_a_pickle_that_imports_os_is_refused_and_runs_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "batch").write_bytes(pickle.dumps(official(3, 0) | {"labels": Caller()}))
-    with pytest.raises(InputError, match=r"(posix|nt|os)\.system, which is refused"):
+    with pytest.raises(InputError, match=r"(posix|nt|os)\.system', which is refused"):
         read_batch(tmp_path / "batch")
     assert [path.name for path in tmp_path.iterdir()] == ["batch"]
 
@@ -94,6 +94,7 @@ HOSTILE = {
     "floats instead of pixels": official(3, 0) | {"data": np.zeros((3, 3072))},
     "wrong pixel count": official(3, 0) | {"data": np.zeros((3, 3071), dtype=np.uint8)},
     "too few labels": official(3, 0) | {"labels": [1, 2]},
+    "labels that are no whole numbers": official(3, 0) | {"labels": [1.9, "7", 2]},
     "label out of range": official(3, 0) | {"labels": [1, 2, 10]},
     "no images": official(0, 0),
     "no data": {"labels": [1]},
@@ -113,6 +114,23 @@ def test_what_is_no_batch_is_refused_in_one_line(tmp_path: Path, content: Any) -
     with pytest.raises(InputError) as caught:
         read_batch(tmp_path / "batch")
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_cannot_set_attributes_of_what_it_may_name(tmp_path: Path) -> None:
+    content = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n}U\x08__name__U\x05pwnedsb."
+    (tmp_path / "batch").write_bytes(content)
+    before = dict(vars(_BatchUnpickler._ADMITTED["numpy.core.multiarray", "_reconstruct"]))
+    with pytest.raises(InputError):
+        read_batch(tmp_path / "batch")
+    assert dict(vars(_BatchUnpickler._ADMITTED["numpy.core.multiarray", "_reconstruct"])) == before
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "batch").write_bytes(b"\x80\x02c\x1b[31m" + b"m" * 5000 + b"\nname\n.")
+    with pytest.raises(InputError) as caught:
+        read_batch(tmp_path / "batch")
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 15_000])
@@ -172,10 +190,30 @@ def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
 def test_a_download_is_verified_and_unpacked_by_name_only(server: tuple[str, str], tmp_path: Path) -> None:
     url, checksum = server
-    folder = download_cifar10(tmp_path / "cache", url=url, sha256=checksum)
+    folder = download_cifar10(tmp_path / "cache", url=url, sha256=checksum, progress=True)
     assert read_cifar10(folder).images.shape == (35, 3, 32, 32)
     assert sorted(path.name for path in folder.iterdir()) == list(TRAINING_FILES)
     assert not (tmp_path / "escaped").exists()
+
+
+def test_a_damaged_file_of_the_cache_is_taken_from_the_archive_again(
+    server: tuple[str, str], tmp_path: Path
+) -> None:
+    url, checksum = server
+    folder = download_cifar10(tmp_path / "cache", url=url, sha256=checksum)
+    whole = (folder / TRAINING_FILES[1]).read_bytes()
+    (folder / TRAINING_FILES[1]).write_bytes(whole[:50])
+    assert download_cifar10(tmp_path / "cache", url=url, sha256=checksum) == folder
+    assert (folder / TRAINING_FILES[1]).read_bytes() == whole
+
+
+def test_an_archive_without_the_files_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(__file__, "other.py")
+    checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
+    with pytest.raises(InputError, match="data_batch_1"):
+        download_cifar10(tmp_path, url="http://127.0.0.1:9/cifar-10-python.tar.gz", sha256=checksum)
 
 
 def test_a_download_with_another_checksum_is_refused(server: tuple[str, str], tmp_path: Path) -> None:

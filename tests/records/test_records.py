@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,25 @@ def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="output"):
         require_writable(tmp_path / "file" / "run.nc")
-    with pytest.raises(InputError, match="folder"):
+    with pytest.raises(InputError, match="not a regular file"):
         require_writable(tmp_path)
+    with pytest.raises(InputError, match="too long"):
+        require_writable(tmp_path / ("a" * 300))
+
+
+def test_asking_whether_a_place_is_writable_leaves_nothing_behind(tmp_path: Path) -> None:
+    require_writable(tmp_path / "new" / "folder" / "run.nc")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_is_not_replaced_and_a_link_is_followed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="not a regular file"):
+        write_atomically(tmp_path / "pipe", lambda path: path.write_text("x"))
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_atomically(tmp_path / "link", lambda path: path.write_text("x"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "x"
 
 
 def test_json_of_a_record_has_no_nan_and_unpacks_its_configuration() -> None:
@@ -119,7 +137,7 @@ def test_the_interval_covers_the_true_slope_at_its_nominal_rate() -> None:
 def test_infinite_widths_and_diverged_runs_do_not_enter() -> None:
     found = width_dependence(table([[1, 1], [2, math.nan], [9, 9]], [1.0, 2.0, math.inf]))
     assert found.widths == (1.0, 2.0)
-    assert found.runs == 3
+    assert (found.runs, found.left_out) == (3, 1)
 
 
 def test_two_points_give_a_slope_without_an_interval() -> None:

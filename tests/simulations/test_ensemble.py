@@ -98,7 +98,7 @@ def test_under_mup_only_the_start_depends_on_width(method: str) -> None:
 
 
 def test_a_factor_is_refused_where_it_does_not_hold_the_map() -> None:
-    with pytest.raises(InputError, match="coupling is zero"):
+    with pytest.raises(InputError, match="coupling is below"):
         simulate(ensemble("ntp", widths=(math.inf,)), record_at=(0, 1), method="factored")
 
 
@@ -113,7 +113,7 @@ def test_the_record_says_what_produced_it() -> None:
     record = simulate(ensemble(), record_at=(0, 1))
     configuration = json.loads(record.attrs["configuration"])
     assert configuration["parametrization"] == "mup"
-    assert configuration["method"] == "auto"
+    assert configuration["method"] == {"2": "factored", "16": "full"}
     assert json.loads(record.attrs["versions"])["superconsistency"]
     assert record["loss"].attrs["units"]
 
@@ -123,6 +123,20 @@ def test_progress_ends_at_the_whole() -> None:
     simulate(ensemble(), record_at=schedule(30, 10), on_progress=lambda *call: calls.append(call))
     assert calls[-1][0] == calls[-1][1]
     assert sorted(calls) == calls
+
+
+def test_complete_blocks_are_offered_for_saving() -> None:
+    seen: list[int] = []
+    simulate(
+        ensemble(), record_at=(0, 5), on_block=lambda record: seen.append(int(record["completed"].sum()))
+    )
+    assert seen == [6, 12]
+
+
+@pytest.mark.parametrize("changes", [{"target": np.ones(20_000), "widths": (1,)}, {"seeds": range(10**6)}])
+def test_an_ensemble_that_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="at most"):
+        simulate(ensemble(**changes), record_at=schedule(30))
 
 
 def test_zero_steps_record_the_start() -> None:

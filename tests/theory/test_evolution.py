@@ -61,12 +61,10 @@ def test_rotating_the_inputs_rotates_the_trajectory(
     assert_states_agree(evolve(start, turned, rate), expected)
 
 
-@given(networks(), st.randoms(use_true_random=False))
-def test_permuting_neurons_changes_no_latent_quantity(
-    network: tuple[Problem, Weights], random: object
-) -> None:
+@given(networks(), st.integers(0, 99))
+def test_permuting_neurons_changes_no_latent_quantity(network: tuple[Problem, Weights], seed: int) -> None:
     problem, weights = network
-    order = np.random.default_rng(hash(random) % 2**32).permutation(int(problem.width))
+    order = np.random.default_rng(seed).permutation(int(problem.width))
     permuted = Weights(weights.first[:, order], weights.second[order])
     assert_states_agree(latent_state(problem, permuted), latent_state(problem, weights))
 

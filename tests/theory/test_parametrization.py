@@ -51,6 +51,10 @@ def test_layers_trained_at_different_rates_are_refused_by_the_two_layer_theory()
     odd = Parametrization("odd", "odd", LayerRule(learning_rate=Scale.of(width=1)), LayerRule())
     with pytest.raises(InputError, match="one rate for both layers"):
         _ = odd.kappa
+    rule = LayerRule(learning_rate=Scale.of(fan_in=1))  # D for one layer, N for the other
+    odd = Parametrization("odd", "odd", rule, rule)
+    with pytest.raises(InputError, match="one rate for both layers"):
+        _ = odd.kappa
 
 
 def test_an_unknown_parametrization_is_refused_with_the_known_ones() -> None:
