@@ -6,8 +6,9 @@ import hashlib
 import json
 import math
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -15,11 +16,12 @@ from typer.exceptions import TyperException
 from .errors import InputError, invalid, require_distinct, require_known, require_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import xarray as xr
 
     from .claims import Entry
+    from .records import RecordKeeper
 
 app = typer.Typer(
     add_completion=False,
@@ -164,6 +166,7 @@ def simulate(
     """Iterate the latent system over widths (inf is one), learning rates and seeds."""
     from . import simulations, theory
     from .console import progress_bar
+    from .records import RecordKeeper
 
     require_known("device", device, ("auto", "cpu"))
     starts = {"gaussian": theory.initial_state, "limit": theory.limit_state}
@@ -179,8 +182,8 @@ def simulate(
     _check_outputs(output, figure)
     quantities = tuple(name.strip() for name in record.split(","))
     require_distinct("recorded quantities", quantities)
-    keep = _Keeper(output)
-    with keep, progress_bar("simulating") as progress:
+    keeper = RecordKeeper(output)
+    with _interruptible(keeper), progress_bar("simulating") as progress:
         result = simulations.simulate(
             ensemble,
             record_at=record_at,
@@ -188,9 +191,9 @@ def simulate(
             start=starts[start],
             method=method,
             on_progress=progress,
-            on_block=keep.partial,
+            on_block=keeper.keep_partial,
         )
-        keep.whole(result)
+        keeper.keep_whole(result)
     _show(result, quantities, output, figure, as_json=as_json)
 
 
@@ -217,6 +220,7 @@ def train(
     """Train SimpleConvNet over widths, learning rates and seeds, measuring loss and sharpness on the way."""
     from . import neural, theory
     from .console import progress_bar, stderr
+    from .records import RecordKeeper
 
     config = neural.TrainingConfig(
         theory.parametrization(parametrization),
@@ -236,10 +240,10 @@ def train(
     _check_outputs(kept, figure)
     if not as_json:
         stderr().print(f"training on {data.name} ({len(data.labels)} images), device {place}; keeping {kept}")
-    keep = _Keeper(kept)
-    with keep, progress_bar("training") as progress:
-        result = neural.train_grid(grid, data, on_progress=progress, on_measurement=keep.partial)
-        keep.whole(result)
+    keeper = RecordKeeper(kept)
+    with _interruptible(keeper), progress_bar("training") as progress:
+        result = neural.train_grid(grid, data, on_progress=progress, on_measurement=keeper.keep_partial)
+        keeper.keep_whole(result)
     _show(result, ("loss", "sharpness"), kept, figure, as_json=as_json)
 
 
@@ -279,41 +283,18 @@ def figure(
         stdout().print(f"figure {name}: {drawing.verdict}\n" + "\n".join(paths), soft_wrap=True)
 
 
-class _Keeper:
-    """Keeps what a run has so far in a file beside its output, and on an interruption says where.
+@contextmanager
+def _interruptible(keeper: RecordKeeper) -> Iterator[None]:
+    """On an interruption say where what there was is kept, and stop."""
+    from .console import stderr
 
-    The output itself is written when the run is complete, so a rerun that is interrupted loses no result.
-    """
-
-    def __init__(self, output: Path | None) -> None:
-        self._output = output
-        self._beside = output and output.with_name(f"{output.stem}.partial{output.suffix}")
-
-    def partial(self, record: xr.Dataset) -> None:
-        """Keep an incomplete record."""
-        from .records import save_record
-
-        if self._beside is not None:
-            save_record(record, self._beside)
-
-    def whole(self, record: xr.Dataset) -> None:
-        """Keep the complete record in place of the incomplete one."""
-        from .records import save_record
-
-        if self._output is not None and self._beside is not None:
-            save_record(record, self._output)
-            self._beside.unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is KeyboardInterrupt:
-            from .console import stderr
-
-            kept = self._beside is not None and self._beside.exists()
-            stderr().print(f"interrupted; what there was is in {self._beside}" if kept else "interrupted")
-            raise typer.Exit(130)
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = keeper.partial_path is not None and keeper.partial_path.exists()
+        words = f"interrupted; what there was is in {keeper.partial_path}" if kept else "interrupted"
+        stderr().print(words)
+        raise typer.Exit(130) from None
 
 
 def _numbers(text: str, name: str) -> tuple[float, ...]:

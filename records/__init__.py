@@ -5,6 +5,7 @@ from .schedule import schedule
 from .schema import DIMENSIONS, NEVER, QUANTITIES, RUN_DIMENSIONS, empty_record
 from .statistics import WidthDependence, settled, width_dependence
 from .storage import (
+    RecordKeeper,
     load_record,
     record_to_json,
     require_writable,
@@ -18,6 +19,7 @@ __all__ = [
     "NEVER",
     "QUANTITIES",
     "RUN_DIMENSIONS",
+    "RecordKeeper",
     "WidthDependence",
     "array_hash",
     "empty_record",

@@ -22,6 +22,33 @@ def save_record(record: xr.Dataset, path: Path) -> None:
     write_atomically(path, lambda temporary: record.to_netcdf(temporary, engine="h5netcdf"))
 
 
+class RecordKeeper:
+    """Keeps what a run has so far in a file beside its output, and the output once the run is complete.
+
+    A rerun that is interrupted therefore loses no earlier result.
+
+    Parameters
+    ----------
+    output
+        Where the complete record goes; without it nothing is kept.
+    """
+
+    def __init__(self, output: Path | None) -> None:
+        self._output = output
+        self.partial_path = output and output.with_name(f"{output.stem}.partial{output.suffix}")
+
+    def keep_partial(self, record: xr.Dataset) -> None:
+        """Keep an incomplete record beside the output."""
+        if self.partial_path is not None:
+            save_record(record, self.partial_path)
+
+    def keep_whole(self, record: xr.Dataset) -> None:
+        """Keep the complete record in place of the incomplete one."""
+        if self._output is not None and self.partial_path is not None:
+            save_record(record, self._output)
+            self.partial_path.unlink(missing_ok=True)
+
+
 def load_record(path: Path) -> xr.Dataset:
     """Read a record into memory.
 

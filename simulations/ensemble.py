@@ -134,14 +134,7 @@ def simulate(
     steps = _checked_schedule(record_at)
     _check_size(ensemble, len(steps))
     observables = [_observable(name) for name in quantities]
-    result = empty_record(
-        widths=ensemble.widths,
-        learning_rates=ensemble.learning_rates,
-        seeds=ensemble.seeds,
-        steps=steps,
-        quantities=quantities,
-        configuration=_configuration(ensemble, start, method),
-    )
+    result = _empty(ensemble, steps, quantities, _configuration(ensemble, start, method))
     progress = _Counter(ensemble, steps, on_progress)
     for width_index, seeds in product(range(len(ensemble.widths)), _seed_slices(ensemble)):
         problem = ensemble.problem(ensemble.widths[width_index])
@@ -293,6 +286,19 @@ def _check_size(ensemble: Ensemble, records: int) -> None:
 def _observable(name: str) -> Observable:
     require_known("recorded quantity", name, OBSERVABLES)
     return OBSERVABLES[name]
+
+
+def _empty(
+    ensemble: Ensemble, steps: Sequence[int], quantities: Sequence[str], configuration: dict[str, object]
+) -> xr.Dataset:
+    return empty_record(
+        widths=ensemble.widths,
+        learning_rates=ensemble.learning_rates,
+        seeds=ensemble.seeds,
+        steps=steps,
+        quantities=quantities,
+        configuration=configuration,
+    )
 
 
 def _configuration(ensemble: Ensemble, start: Start, method: str) -> dict[str, object]:
