@@ -30,8 +30,8 @@ SLOPE = -0.3
 class _Recipe(NamedTuple):
     """Learning rate and steps of progressive sharpening.
 
-    Under NTP the learning rate keeps the edge `2/eta0` out of reach, which would hold narrow networks back: on
-    digits eta0 = 7 brings every width there within 192 steps, and the sharpness says nothing about width.
+    Under NTP the learning rate keeps the edge `2/eta0` out of reach, which would hold narrow networks back:
+    on digits eta0 = 7 brings every width there within 192 steps, and the sharpness says nothing of width.
     """
 
     learning_rate: float
