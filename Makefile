@@ -9,7 +9,7 @@ TYPING := $(VENV)/typing
 DATA_DIR ?=
 DATA := $(if $(DATA_DIR),--data-dir $(DATA_DIR),)
 
-.PHONY: verify test install lint bench figures wheel clean
+.PHONY: verify test install lint bench ledger figures wheel clean
 
 verify: $(READY)
 	@$(BIN)/superconsistency verify $(DATA)
@@ -35,6 +35,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_ensemble.py
+
+ledger: $(READY)
+	$(BIN)/superconsistency verify --output docs/ledger.md $(DATA)
 
 figures: $(READY)
 	$(BIN)/superconsistency figure 10 --output docs/figures

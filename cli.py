@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from .errors import InputError, invalid, require_distinct, require_known, require_whole
+from . import options
+from .errors import InputError, require_distinct, require_known, require_whole
+from .options import DataDir, Device, Download, Every, Json, Name, Output, Picture, Rates, Seed, Seeds, Widths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,29 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Why sharpness and the best learning rate do not depend on width under muP.",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
-Seed = Annotated[int, typer.Option(help="First seed of everything random.")]
-Seeds = Annotated[int, typer.Option(help="Number of seeds.")]
-Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda or mps. Networks only; simulations run on the CPU.")
-]
-DataDir = Annotated[
-    Path | None, typer.Option(help="Folder with CIFAR-10 in its official layout; default: digits.")
-]
-Download = Annotated[
-    bool, typer.Option("--download", help="Fetch the official CIFAR-10 archive (checksum verified).")
-]
-Output = Annotated[Path | None, typer.Option(help="Where to write the result.")]
-Picture = Annotated[
-    Path | None, typer.Option("--figure", help="Also draw the curves into this file (.png, .pdf).")
-]
-Name = Annotated[str, typer.Option(help="ntp, mup or sp.")]
-Widths = Annotated[str, typer.Option("--widths", "--width", help="Widths, comma-separated.")]
-Rates = Annotated[
-    str, typer.Option("--learning-rate", "--learning-rates", help="Base rates eta0, comma-separated.")
-]
-Every = Annotated[int | None, typer.Option(help="Steps between measurements; default: 16 intervals.")]
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's way of calling
@@ -81,7 +59,13 @@ def verify(
     ] = None,
     data_dir: DataDir = None,
     download: Download = False,
-    output: Annotated[Path | None, typer.Option(help="Also write the ledger as JSON.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Also write the ledger: .md as a page, else JSON.")
+    ] = None,
+    evidence: Annotated[
+        bool,
+        typer.Option("--evidence", help="Also print corrections and tables; a single claim always does."),
+    ] = False,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -116,8 +100,33 @@ def verify(
     if as_json:
         print_json(_ledger(entries))
     else:
-        print_ledger(entries)
+        print_ledger(entries, evidence=evidence or len(chosen) == 1)
     if failed(entries) or len(entries) < len(chosen):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: superconsistency derive exact-sharpness")
+def derive(
+    *,
+    name: Annotated[str | None, typer.Argument(help="A statement, as listed without one.")] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (amsmath) for a paper.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Derive a statement step by step; without a name, list the statements. Exit code 1 if a step fails."""
+    from .console import print_derivation, print_derivations, print_json, stdout
+    from .theory.symbolic import DERIVATIONS, derivation
+
+    if name is None:
+        print_derivations([derivation(known) for known in DERIVATIONS], as_json=as_json)
+        return
+    found = derivation(name)
+    if as_json:
+        print_json(found.to_json())
+    elif latex:
+        stdout().print(found.latex, soft_wrap=True)
+    else:
+        print_derivation(found)
+    if not found.holds:
         raise typer.Exit(1)
 
 
@@ -133,9 +142,14 @@ def _ledger(entries: Sequence[Entry]) -> dict[str, object]:
 
 
 def _write_ledger(entries: Sequence[Entry], output: Path) -> None:
+    from .claims import to_markdown
+    from .console import count_verdicts
     from .records import write_atomically
 
-    text = json.dumps(_ledger(entries), indent=2) + "\n"
+    if output.suffix == ".md":
+        text = to_markdown(entries, f"Ledger of {count_verdicts(entries)}")
+    else:
+        text = json.dumps(_ledger(entries), indent=2) + "\n"
     write_atomically(output, lambda path: path.write_text(text))
 
 
@@ -154,7 +168,10 @@ def simulate(
     record: Annotated[str, typer.Option(help="Quantities to record, comma-separated.")] = "loss,sharpness",
     every: Every = None,
     start: Annotated[
-        str, typer.Option(help="gaussian: drawn weights; limit: infinite-width start.")
+        str,
+        typer.Option(
+            help="gaussian: drawn weights; wishart: of their law, at any width; limit: infinite width."
+        ),
     ] = "gaussian",
     method: Annotated[str, typer.Option(help="auto, full (w, e, v) or factored.")] = "auto",
     output: Output = None,
@@ -169,17 +186,21 @@ def simulate(
     from .records import RecordKeeper
 
     require_known("device", device, ("auto", "cpu"))
-    starts = {"gaussian": theory.initial_state, "limit": theory.limit_state}
+    starts = {
+        "gaussian": theory.initial_state,
+        "wishart": theory.wishart_state,
+        "limit": theory.limit_state,
+    }
     require_known("start", start, starts)
     ensemble = simulations.Ensemble(
         theory.parametrization(parametrization),
         theory.uniform_target(dim, target_norm),
-        _numbers(widths, "width"),
-        _numbers(learning_rate, "learning rate"),
-        _seeds(seed, seeds),
+        options.numbers(widths, "width"),
+        options.numbers(learning_rate, "learning rate"),
+        options.seeds(seed, seeds),
     )
     record_at = simulations.schedule(steps, max(1, steps // 16) if every is None else every)
-    _check_outputs(output, figure)
+    options.check_outputs(output, figure)
     quantities = tuple(name.strip() for name in record.split(","))
     require_distinct("recorded quantities", quantities)
     keeper = RecordKeeper(output)
@@ -230,14 +251,14 @@ def train(
     )
     grid = neural.Grid(
         config,
-        tuple(_whole(width) for width in _numbers(widths, "width")),
-        _numbers(learning_rate, "learning rate"),
-        _seeds(seed, seeds),
+        tuple(options.whole(width) for width in options.numbers(widths, "width")),
+        options.numbers(learning_rate, "learning rate"),
+        options.seeds(seed, seeds),
     )
     place = neural.resolve_device(device)
     data = neural.load_images(data_dir, download=download, progress=True).to(place)
     kept = output or _default_output(grid.empty(data), config.parametrization.name)
-    _check_outputs(kept, figure)
+    options.check_outputs(kept, figure)
     if not as_json:
         stderr().print(f"training on {data.name} ({len(data.labels)} images), device {place}; keeping {kept}")
     keeper = RecordKeeper(kept)
@@ -295,43 +316,6 @@ def _interruptible(keeper: RecordKeeper) -> Iterator[None]:
         words = f"interrupted; what there was is in {keeper.partial_path}" if kept else "interrupted"
         stderr().print(words)
         raise typer.Exit(130) from None
-
-
-def _numbers(text: str, name: str) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = (math.nan,)
-    overflown = any(map(math.isinf, numbers)) and "inf" not in text.lower()
-    if overflown or any(map(math.isnan, numbers)):
-        raise invalid(name, text, accepted="numbers separated by commas", remedy="write 64,256,1024, say")
-    return numbers
-
-
-def _whole(width: float) -> int:
-    require_whole("width", width, least=1, example=64)
-    return int(width)
-
-
-def _seeds(first: int, count: int) -> tuple[int, ...]:
-    require_whole("seed", first, least=0, example=0)
-    require_whole("number of seeds", count, least=1, most=10**6, example=3)
-    return tuple(range(first, first + count))
-
-
-def _check_outputs(output: Path | None, picture: Path | None) -> None:
-    """Refuse places that cannot be written to before any work is done."""
-    from .records import require_writable
-
-    if picture is not None:
-        require_known("type of the picture", picture.suffix, (".png", ".pdf", ".svg"))
-    if picture is not None and picture == output:
-        raise invalid(
-            "--figure", str(picture), accepted="a path other than --output", remedy="name another file"
-        )
-    for path in (output, picture):
-        if path is not None:
-            require_writable(path)
 
 
 def _default_output(record: xr.Dataset, name: str) -> Path:

@@ -7,6 +7,8 @@ import math
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import asdict
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from .claims import Entry
+    from .theory.symbolic import Derivation
 
 _PLAIN_WIDTH = 140
 """Columns of output that does not go to a terminal."""
@@ -120,8 +123,8 @@ def ledger_progress(count: int) -> Iterator[Callable[[str, float], None]]:
         yield update
 
 
-def print_ledger(entries: Sequence[Entry]) -> None:
-    """The ledger as a table, and its count of verdicts."""
+def print_ledger(entries: Sequence[Entry], *, evidence: bool = False) -> None:
+    """The ledger as a table, its count of verdicts and, if asked for, corrections and tables of figures."""
     table = Table(title="claims ledger", show_lines=True)
     for heading in ("claim", "source", "kind", "verdict", "seconds", "evidence"):
         table.add_column(heading, no_wrap=heading in {"verdict", "kind"}, overflow="fold")
@@ -133,11 +136,77 @@ def print_ledger(entries: Sequence[Entry]) -> None:
             str(entry.claim.kind),
             Text(verdict, style=_COLOURS[verdict]),
             f"{entry.seconds:.1f}",
-            Text(entry.outcome.evidence.summary),
+            Text(_evidence(entry)),
         )
     console = stdout()
     console.print(table)
+    if evidence:
+        for entry in entries:
+            _print_evidence(entry, console)
     console.print(count_verdicts(entries))
+
+
+def _evidence(entry: Entry) -> str:
+    """The summary, and what holds instead of a statement that does not hold as published."""
+    correction = entry.outcome.evidence.correction
+    instead = "" if correction is None else f"\ninstead: {correction.instead}"
+    return entry.outcome.evidence.summary + instead
+
+
+def _print_evidence(entry: Entry, console: Console) -> None:
+    evidence = entry.outcome.evidence
+    if evidence.correction is not None:
+        console.print(f"{entry.claim.id}: {entry.verdict}")
+        for heading, words in asdict(evidence.correction).items():
+            console.print(f"  {heading}: {words}", soft_wrap=True)
+    for figures in evidence.tables:
+        table = Table(title=f"{entry.claim.id}: {figures.title}")
+        for column in figures.columns:
+            table.add_column(column, justify="right")
+        for row in figures.texts:
+            table.add_row(*row)
+        console.print(table)
+
+
+def print_derivation(derivation: Derivation) -> None:
+    """A derivation, step by step, and how many of its steps were checked by computation."""
+    from sympy import pretty  # noqa: PLC0415 - loaded already by whoever made the derivation
+
+    from .theory.symbolic.core import in_greek  # noqa: PLC0415 - as above
+
+    console = stdout()
+    console.print(f"{in_greek(derivation.title)}\n({derivation.source})\n", style="bold")
+    for number, step in enumerate(derivation.steps, start=1):
+        mark = (
+            ""
+            if not step.checked
+            else " [checked]"
+            if step.holds
+            else f" [FAILS: left over {step.left_over}]"
+        )
+        console.print(f"{number}. {in_greek(step.text)}{mark}")
+        if step.formula is not None:
+            formula = pretty(step.formula, use_unicode=True, wrap_line=False)
+            console.print("\n" + indent(formula, 6 * " "), soft_wrap=True)
+        console.print()
+    checked = sum(step.checked for step in derivation.steps)
+    end = "nothing is left over in any" if derivation.holds else "NOT all of them hold"
+    console.print(f"{checked} of {len(derivation.steps)} steps checked by computation; {end}.")
+
+
+def print_derivations(derivations: Sequence[Derivation], *, as_json: bool) -> None:
+    """What can be derived, with whether each derivation holds."""
+    if as_json:
+        fields = ("name", "title", "source", "holds")
+        print_json([{field: found.to_json()[field] for field in fields} for found in derivations])
+        return
+    table = Table(title="superconsistency derive NAME")
+    for column in ("name", "statement", "source", "steps", "holds"):
+        table.add_column(column, no_wrap=column == "name")
+    for found in derivations:
+        row = (found.name, found.title, found.source, str(len(found.steps)), "yes" if found.holds else "NO")
+        table.add_row(*row)
+    stdout().print(table)
 
 
 def count_verdicts(entries: Sequence[Entry]) -> str:

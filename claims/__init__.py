@@ -1,11 +1,32 @@
 """The ledger of claims, each with its check and its verdict."""
 
 from .agreement import AGREEMENT_CLAIMS
+from .deep import DEEP_CLAIMS
+from .flow import FLOW_CLAIMS
+from .generalised import GENERALISED_CLAIMS
+from .hessian import HESSIAN_CLAIMS
 from .ledger import Claim, Entry, Evidence, Kind, Outcome, Settings, Verdict, failed, verify
+from .markdown import to_markdown
 from .networks import NETWORK_CLAIMS
-from .symbolic import SYMBOLIC_CLAIMS
+from .output import OUTPUT_CLAIMS
+from .plane import PLANE_CLAIMS
+from .published import PUBLISHED_CLAIMS
+from .stability import STABILITY_CLAIMS
+from .starts import START_CLAIMS
 
-CLAIMS: tuple[Claim, ...] = (*SYMBOLIC_CLAIMS, *AGREEMENT_CLAIMS, *NETWORK_CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *PUBLISHED_CLAIMS,
+    *START_CLAIMS,
+    *OUTPUT_CLAIMS,
+    *GENERALISED_CLAIMS,
+    *STABILITY_CLAIMS,
+    *HESSIAN_CLAIMS,
+    *PLANE_CLAIMS,
+    *FLOW_CLAIMS,
+    *DEEP_CLAIMS,
+    *AGREEMENT_CLAIMS,
+    *NETWORK_CLAIMS,
+)
 """Every claim of the ledger, in the order of checking."""
 
 __all__ = [
@@ -18,5 +39,6 @@ __all__ = [
     "Settings",
     "Verdict",
     "failed",
+    "to_markdown",
     "verify",
 ]

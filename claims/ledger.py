@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,37 @@ class Verdict(StrEnum):
     VERIFIED = "verified"
     """Holds in every case tried, within the stated tolerance."""
     CORRECTED = "corrected"
-    """Wrong as published; what holds instead is in the evidence."""
+    """Wrong, or not sharp, as published; what holds instead is in the evidence, and was checked."""
     REFUTED = "refuted"
     """Does not hold."""
     NOT_RUN = "not run"
     """Not checked; the evidence says why."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What the paper prints, what holds instead, and where the two differ."""
+
+    published: str
+    instead: str
+    counterexample: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures that belong in rows; a title says what produced them."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    @property
+    def texts(self) -> tuple[tuple[str, ...], ...]:
+        """The rows as they are shown, numbers to five digits; JSON has all digits."""
+        return tuple(
+            tuple(f"{value:.5g}" if isinstance(value, float) else str(value) for value in row)
+            for row in self.rows
+        )
 
 
 @dataclass(frozen=True)
@@ -51,6 +77,10 @@ class Evidence:
         Of numeric comparisons.
     seeds
         Seeds of everything random.
+    correction
+        Of a statement that does not hold as published.
+    tables
+        Figures in rows, printed with `--evidence`.
     """
 
     summary: str
@@ -58,6 +88,8 @@ class Evidence:
     largest_error: float | None = None
     tolerance: float | None = None
     seeds: tuple[int, ...] = ()
+    correction: Correction | None = None
+    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +122,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement and its check.
+    """One statement and its check. A statement of the paper stands as printed, also where it is corrected.
 
     Attributes
     ----------
@@ -148,6 +180,8 @@ class Entry:
                     "largest_error": evidence.largest_error,
                     "tolerance": evidence.tolerance,
                     "seeds": list(evidence.seeds),
+                    "correction": None if evidence.correction is None else asdict(evidence.correction),
+                    "tables": [asdict(table) for table in evidence.tables],
                 },
                 "seconds": round(self.seconds, 3),
             }

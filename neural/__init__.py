@@ -6,7 +6,7 @@ from .data import Images, load_images
 from .device import resolve_device
 from .grid import Grid, train_grid
 from .training import TrainingConfig
-from .two_layer import TwoLayerLinear, descend
+from .two_layer import TwoLayerLinear, dense_hessian, descend
 
 __all__ = [
     "Grid",
@@ -16,6 +16,7 @@ __all__ = [
     "SimpleConvNet",
     "TrainingConfig",
     "TwoLayerLinear",
+    "dense_hessian",
     "descend",
     "load_images",
     "resolve_device",

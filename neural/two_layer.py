@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +15,8 @@ from ..theory import LatentState, Problem, Weights, latent_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ..theory import Array
 
 
 class TwoLayerLinear(nn.Module):
@@ -46,10 +49,13 @@ class TwoLayerLinear(nn.Module):
         residual = self.forward() - self.target
         return 0.5 * (residual @ residual)
 
+    def weights(self) -> Weights:
+        """The present raw weights."""
+        return Weights(*(weight.detach().cpu().numpy().copy() for weight in (self.first, self.second)))
+
     def latent_state(self) -> LatentState:
         """The latent state of the present weights."""
-        first, second = (weight.detach().cpu().numpy() for weight in (self.first, self.second))
-        return latent_state(self.problem, Weights(first, second))
+        return latent_state(self.problem, self.weights())
 
 
 def descend(model: TwoLayerLinear, learning_rate: float, steps: int) -> Iterator[LatentState]:
@@ -62,3 +68,23 @@ def descend(model: TwoLayerLinear, learning_rate: float, steps: int) -> Iterator
         model.loss().backward()  # type: ignore[no-untyped-call] # torch leaves backward untyped
         optimizer.step()
         yield model.latent_state()
+
+
+def dense_hessian(problem: Problem, weights: Weights) -> Array:
+    """The whole Hessian in the learning-rate metric, `gamma^2 H`, by autograd: an oracle for small networks.
+
+    Returns
+    -------
+    Array
+        Shape (D N + N, D N + N): E row by row, then V; units of 1/eta0.
+    """
+    shape, target = weights.first.shape, torch.tensor(problem.target.copy())
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        first, second = flat[: -shape[1]].reshape(shape), flat[-shape[1] :]
+        residual = problem.multiplier * (first @ second) - target
+        return 0.5 * (residual @ residual)
+
+    flat = torch.tensor(np.concatenate([weights.first.ravel(), weights.second]))
+    hessian: torch.Tensor = torch.func.jacrev(torch.func.jacrev(loss))(flat)
+    return np.asarray(problem.learning_rate_scale * hessian.numpy())

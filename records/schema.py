@@ -47,6 +47,10 @@ QUANTITIES: dict[str, Quantity] = {
     "alignment": Quantity("end-to-end map along the target, w.w*/|w*|", "1"),
     "second_layer": Quantity("second-layer norm v", "1 / eta0"),
     "first_layer_trace": Quantity("trace of the first layer's Gram matrix e", "1 / eta0"),
+    "residual_sharpness": Quantity("largest eigenvalue of R, kappa |w - w*|", "1 / eta0"),
+    "hessian_trace": Quantity("Hessian trace in the learning-rate metric", "1 / eta0"),
+    "gradient_norm": Quantity("gradient norm in the learning-rate metric", "sqrt(loss / eta0)"),
+    "directional_sharpness": Quantity("curvature along the gradient, learning-rate metric", "1 / eta0"),
     "diverged_step": Quantity("step at which the run diverged, -1 if it did not", "steps"),
     "completed": Quantity("whether the run reached its last step or divergence", "1"),
 }

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from superconsistency import neural
+from superconsistency.claims.checks import derivation_of
 from superconsistency.cli import main
 from superconsistency.neural.data.cifar import FOLDER, TRAINING_FILES
 from superconsistency.records import load_record
-from superconsistency.theory import published
+from superconsistency.theory.symbolic import stated
 
 FAST = ["--widths", "2,3", "--steps", "4", "--seeds", "2"]
 
@@ -232,7 +233,13 @@ def test_verify_prints_the_ledger_and_its_json(capsys: pytest.CaptureFixture[str
     document = json.loads(out)
     assert code == 0
     assert document == json.loads(ledger.read_text())
-    assert {claim["verdict"] for claim in document["claims"]} == {"proved"}
+    verdicts = [claim["verdict"] for claim in document["claims"]]
+    assert len(verdicts) >= 25
+    assert set(verdicts) == {"proved", "verified", "corrected"}
+    corrections = [claim["evidence"]["correction"] for claim in document["claims"]]
+    assert [bool(correction) for correction in corrections] == [
+        verdict == "corrected" for verdict in verdicts
+    ]
     keys = {"id", "source", "kind", "verdict", "evidence", "statement", "method", "seconds", "room"}
     assert all(set(claim) == keys for claim in document["claims"])
 
@@ -245,18 +252,103 @@ def test_verify_prints_a_table_with_every_verdict(capsys: pytest.CaptureFixture[
     assert "checking corollary-5.4" in err
 
 
+def test_a_single_claim_is_printed_with_its_correction_and_its_figures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, _ = run(capsys, "verify", "--only", "proposition-5.3")
+    assert code == 0
+    for words in (
+        "published: lambda = 2/eta0 +-",
+        "instead: lambda = 2/eta0 exactly",
+        "eta0 / edge",
+        "0.9995",
+    ):
+        assert words in out
+
+
+def test_the_ledger_is_written_as_a_page_where_the_file_is_called_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "ledger.md"
+    run(capsys, "verify", "--only", "eq-11-order", "--output", str(page))
+    text = page.read_text()
+    assert text.startswith("# Ledger of 1 claims: 1 corrected\n")
+    assert "| `eq-11-order` |" in text
+    assert "**instead**" in text
+
+
+def test_a_derivation_is_printed_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "derive", "exact-sharpness")
+    assert code == 0
+    assert "10. Call that matrix B_λ" in out
+    assert out.rstrip().endswith("steps checked by computation; nothing is left over in any.")
+
+
+def test_a_derivation_is_latex_or_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "derive", "5.1", "--latex")
+    assert code == 0
+    assert out.startswith(r"\paragraph{")
+    document = json.loads(run(capsys, "derive", "5.1", "--json")[1])
+    assert document["holds"]
+    assert len(document["steps"]) == out.count(r"\item")
+
+
+def test_the_derivations_are_listed_without_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = json.loads(run(capsys, "derive", "--json")[1])
+    assert {"5.1", "exact-sharpness", "one-step"} <= {entry["name"] for entry in listed}
+    assert all(entry["holds"] for entry in listed)
+
+
+def test_a_derivation_that_fails_says_where_and_is_exit_code_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(stated.STATED, "5.3-sharpness", lambda eta0: 1 / eta0)
+    code, out, _ = run(capsys, "derive", "5.3")
+    assert code == 1
+    assert "[FAILS: left over 1/eta_0]" in " ".join(out.split())
+    assert "NOT all of them hold" in out
+
+
+def test_an_unknown_derivation_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "derive", "6.6")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: derivation is 6.6; accepted: 5.1, 5.2")
+    assert err.count("\n") == 1
+
+
+def test_wishart_starts_reach_widths_that_no_weights_do(capsys: pytest.CaptureFixture[str]) -> None:
+    options = [
+        "--widths",
+        "64,1e12",
+        "--dim",
+        "3",
+        "--steps",
+        "4",
+        "--seeds",
+        "2",
+        "--start",
+        "wishart",
+        "--json",
+    ]
+    code, out, _ = run(capsys, "simulate", *options)
+    assert code == 0
+    assert json.loads(out)["coords"]["width"]["data"] == [64.0, 1e12]
+
+
 def test_a_refuted_claim_is_exit_code_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    formula = published.theorem_5_1
+    formula = stated.theorem_5_1
 
     def with_a_wrong_sign(state: Any, target: Any, eta0: Any, coupling: Any) -> Any:
         return formula(state, target, -eta0, coupling)
 
-    monkeypatch.setitem(published.PUBLISHED, "5.1", with_a_wrong_sign)
+    monkeypatch.setitem(stated.STATED, "5.1", with_a_wrong_sign)
+    derivation_of.cache_clear()
     code, out, _ = run(capsys, "verify", "--only", "theorem-5.1-w", "--json")
     assert code == 1
     assert json.loads(out)["claims"][0]["verdict"] == "refuted"
+    derivation_of.cache_clear()
 
 
 def test_a_figure_is_written_with_what_produced_it(

@@ -79,10 +79,29 @@ def test_the_readmes_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert abs(float(capsys.readouterr().out.split()[-1])) < 0.05
 
 
-def test_the_readme_lists_every_claim_with_its_source() -> None:
-    rows = [
-        [cell.strip() for cell in line.split("|")] for line in README.splitlines() if line.startswith("| `")
-    ]
-    listed = {(row[1].strip("`"), row[3], row[4]) for row in rows}
-    claims = {(claim.id, claim.source.split(",")[0], str(claim.kind)) for claim in superconsistency.CLAIMS}
-    assert listed == claims
+def _rows(page: str) -> dict[str, list[str]]:
+    """Rows of a page's tables that start with a claim's id, by id; an escaped bar is no border."""
+    lines = [line for line in page.splitlines() if line.startswith("| `")]
+    rows = [[cell.strip().replace("\\", "") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+LEDGER = _rows((ROOT / "docs/ledger.md").read_text())
+CLAIMS = {claim.id: claim for claim in superconsistency.CLAIMS}
+
+
+def test_the_ledger_page_states_every_claim_as_the_code_does() -> None:
+    stated = {name: [claim.statement, claim.source, str(claim.kind)] for name, claim in CLAIMS.items()}
+    assert {name: row[:3] for name, row in LEDGER.items()} == stated
+    assert not {row[3] for row in LEDGER.values()} & {"refuted", "not run"}
+
+
+@pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.kind == "symbolic"])
+def test_the_ledger_page_has_the_verdict_that_a_check_gives(name: str) -> None:
+    (entry,) = superconsistency.verify([CLAIMS[name]], superconsistency.Settings())
+    assert LEDGER[name][3] == str(entry.verdict)
+
+
+def test_the_readmes_claims_have_the_ledgers_sources_and_verdicts() -> None:
+    for name, (_, source, verdict) in _rows(README).items():
+        assert (source, verdict) == (CLAIMS[name].source, LEDGER[name][3]), name

@@ -39,13 +39,7 @@ def evolve(state: LatentState, problem: Problem, learning_rate: float) -> Latent
     -----
     Source: Theorem 5.1, Noci et al. 2024, in residual form (`r = w - w*`, `c = kappa^2`).
     """
-    if state.w.shape[-1] != problem.dimension:
-        raise invalid(
-            "dimension of the state",
-            state.w.shape[-1],
-            accepted=f"that of the target, {problem.dimension}",
-            remedy="start the state from the same problem",
-        )
+    require_dimension(state, problem)
     coupling = problem.kappa**2
     w, e, v = state
     r = w - problem.target
@@ -57,6 +51,17 @@ def evolve(state: LatentState, problem: Problem, learning_rate: float) -> Latent
         e - first * coupling * (_outer(r, w) + _outer(w, r)) + second * v[..., None, None] * _outer(r, r),
         v - 2 * first * coupling * w_r + second * _dot(r, e_r),
     )
+
+
+def require_dimension(state: LatentState, problem: Problem) -> None:
+    """Raise `InputError` unless a state and a problem have the same input dimension."""
+    if state.w.shape[-1] != problem.dimension:
+        raise invalid(
+            "dimension of the state",
+            state.w.shape[-1],
+            accepted=f"that of the target, {problem.dimension}",
+            remedy="start the state from the same problem",
+        )
 
 
 def _dot(a: Array, b: Array) -> Array:

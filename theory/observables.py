@@ -47,10 +47,71 @@ def ntk_sharpness(state: LatentState, problem: Problem) -> Array:  # noqa: ARG00
     return np.asarray(np.linalg.eigvalsh(state.e)[..., -1] + state.v)
 
 
+def ntk_spectrum(state: LatentState, problem: Problem) -> Array:  # noqa: ARG001 - one signature for all
+    """Eigenvalues of the NTK `Theta = e + v I`, ascending, shape (..., D); G's nonzero ones (Lemma 5.2)."""
+    return np.asarray(np.linalg.eigvalsh(state.e) + state.v[..., None])
+
+
+def residual_sharpness(state: LatentState, problem: Problem) -> Array:
+    """Largest eigenvalue of R, `kappa |r|`, shape (...); the smallest is its negative (Lemma 5.2)."""
+    return np.asarray(problem.kappa * residual_norm(state, problem))
+
+
+def hessian_trace(state: LatentState, problem: Problem) -> Array:
+    """`tr(gamma^2 H) = tr e + D v`, shape (...): R has trace zero."""
+    return np.asarray(first_layer_trace(state, problem) + problem.dimension * state.v)
+
+
+def gradient_norm(state: LatentState, problem: Problem) -> Array:
+    """Gradient norm in the learning-rate metric, `|gamma grad L| = sqrt(r.Theta r)`, shape (...)."""
+    r = state.w - problem.target
+    return np.asarray(np.sqrt(np.einsum("...i,...i->...", r, _ntk_times(state, r))))
+
+
+def directional_sharpness(state: LatentState, problem: Problem) -> Array:
+    """Curvature along the gradient, `(|Theta r|^2 + 2 c |r|^2 w.r) / r.Theta r`, shape (...).
+
+    In the learning-rate metric; zero where the gradient is.
+    """
+    r = state.w - problem.target
+    ntk_r = _ntk_times(state, r)
+    form = np.einsum("...i,...i->...", ntk_r, ntk_r) + 2 * problem.kappa**2 * np.einsum(
+        "...i,...i,...j,...j->...", r, r, state.w, r
+    )
+    square = np.einsum("...i,...i->...", r, ntk_r)
+    return np.asarray(np.divide(form, square, out=np.zeros_like(square), where=square > 0))
+
+
+def _ntk_times(state: LatentState, vector: Array) -> Array:
+    return np.asarray(np.einsum("...ij,...j->...i", state.e, vector) + state.v[..., None] * vector)
+
+
+def reduced_hessian(state: LatentState, problem: Problem) -> Array:
+    """The Hessian on its invariant subspace, in the coordinates (a, p, y, beta): one state, (3D + 1, 3D + 1).
+
+    Its eigenvalues other than 0 and `+-kappa |r|` are those of `gamma^2 H`, for every width; the directions
+    are `dE = a V^T + r (E^T p)^T`, `dV = E^T y + beta V`. Not symmetric: the coordinates are not orthonormal.
+    """
+    (w, e, v), dimension, kappa = state, problem.dimension, problem.kappa
+    r = w - problem.target
+    one, nothing = np.eye(dimension), np.zeros((dimension, dimension))
+    column, row = np.zeros((dimension, 1)), np.zeros((1, dimension))
+    # the scaled change of the output, q = v a + kappa r (w.p) + e y + kappa w beta
+    output = np.hstack([v * one, kappa * np.outer(r, w), e, kappa * w[:, None]])
+    return np.vstack(
+        [
+            output + np.hstack([nothing, nothing, nothing, kappa * r[:, None]]),
+            np.hstack([nothing, nothing, kappa * one, column]),
+            output + np.hstack([nothing, kappa * (r @ r) * one, nothing, column]),
+            np.hstack([kappa * r[None, :], row, row, np.zeros((1, 1))]),
+        ]
+    )
+
+
 def sharpness(state: LatentState, problem: Problem) -> Array:
     """Largest Hessian eigenvalue in the learning-rate metric, `lambda_max(gamma^2 H)`, shape (...).
 
-    Above `rho = kappa |r|` the sharpness is the only zero of
+    Above `rho = kappa |r|` the sharpness is the only zero (derivation "exact-sharpness") of
 
         F(lambda) = (lambda - v)(1 - rho^2/lambda^2)
                     - lambda_max(e + c/lambda (r w^T + w r^T) + c v/lambda^2 r r^T),
@@ -109,5 +170,9 @@ OBSERVABLES = {
         Observable("alignment", alignment),
         Observable("second_layer", second_layer),
         Observable("first_layer_trace", first_layer_trace),
+        Observable("residual_sharpness", residual_sharpness),
+        Observable("hessian_trace", hessian_trace),
+        Observable("gradient_norm", gradient_norm),
+        Observable("directional_sharpness", directional_sharpness),
     )
 }

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import require_positive, require_whole
+from ..errors import invalid, require_positive, require_whole
 from .problem import Array, require_norm, uniform_target
 from .state import LatentState
 
@@ -27,6 +27,34 @@ class PlanarState(NamedTuple):
     """`w.u`, shape (...)."""
     p: Array
     """`v = u.e u`, shape (...)."""
+
+
+class UniversalState(NamedTuple):
+    """A point in the coordinates in which the map has one parameter; a sign of x or y means nothing."""
+
+    x: Array
+    """`sqrt(eta0 (p + kappa a))`, shape (...)."""
+    y: Array
+    """`sqrt(eta0 (p - kappa a))`, shape (...)."""
+
+
+def universal_step(state: UniversalState, mu: float | Array) -> UniversalState:
+    """One gradient-descent step at infinite width under muP, for every D, target and learning rate at once.
+
+    Parameters
+    ----------
+    state
+        Point of the plane, coordinates of shape (...).
+    mu
+        `eta0 |w*| / sqrt(D)`, the learning rate over the edge; a number, or an array of shape (...).
+
+    Notes
+    -----
+    `x+ = x (1 - m)`, `y+ = y (1 + m)`, `m = (x^2 - y^2)/2 - mu`: the derivation "universal".
+    """
+    x, y = state
+    m = (x**2 - y**2) / 2 - mu
+    return UniversalState(np.asarray(x * (1 - m)), np.asarray(y * (1 + m)))
 
 
 @dataclass(frozen=True)
@@ -61,10 +89,19 @@ class PlanarMap:
     def edge(self) -> float:
         """Largest learning rate with a stable minimizer, `sqrt(D)/|w*|`.
 
-        No orbit from initialisation stays bounded past twice that; some diverge sooner, from 1.6 times on at
-        D = 5 and |w*| = 1.
+        From initialisation orbits stay bounded further, up to `divergence`.
         """
         return math.sqrt(self.dimension) / self.target_norm if self.target_norm > 0 else math.inf
+
+    @property
+    def divergence(self) -> float:
+        """Largest learning rate whose orbit from initialisation is bounded, `(sqrt(1 + 4 D s^2) - 1)/s^2`.
+
+        Below twice the edge, which it tends to as `s sqrt(D)` grows, and below `2 D`, which it tends to as s
+        vanishes. Up to it the start is inside the ellipse `x^2/(2 + mu) + y^2/(2 - mu) = 2`, which no orbit
+        crosses (the derivation "universal"); every start outside that was tried diverged.
+        """
+        return 4 * self.dimension / (1 + math.sqrt(1 + 4 * self.dimension * self.target_norm**2))
 
     @property
     def start(self) -> PlanarState:
@@ -81,6 +118,40 @@ class PlanarMap:
             np.asarray(p - 2 * rate * self.coupling * a * r + second * p),
         )
 
+    @property
+    def mu(self) -> float:
+        """The universal parameter, `eta0 |w*| / sqrt(D)`: the learning rate over the edge."""
+        return self.learning_rate * self.target_norm / math.sqrt(self.dimension)
+
+    def to_universal(self, state: PlanarState) -> UniversalState:
+        """Universal coordinates of a point.
+
+        Raises
+        ------
+        InputError
+            If the point is none of a network, whose `p` is at least `kappa |a|`.
+        """
+        a, p = np.asarray(state.a, dtype=float), np.asarray(state.p, dtype=float)
+        shift = math.sqrt(self.coupling) * a
+        # S is positive semidefinite; a point on its boundary may lie outside it by rounding.
+        if not np.all(p - np.abs(shift) >= -4 * np.finfo(float).eps * np.abs(p)):
+            raise invalid(
+                "p - kappa |a|",
+                float(np.min(p - np.abs(shift))),
+                accepted="at least 0, as in every network",
+                remedy="raise p to kappa |a| = |a|/sqrt(D)",
+            )
+        squares = (self.learning_rate * np.maximum(p + sign * shift, 0.0) for sign in (1, -1))
+        return UniversalState(*(np.sqrt(square) for square in squares))
+
+    def from_universal(self, state: UniversalState) -> PlanarState:
+        """The point of given universal coordinates; the inverse of `to_universal`, up to their signs."""
+        x2, y2 = np.asarray(state.x) ** 2, np.asarray(state.y) ** 2
+        twice = 2 * self.learning_rate
+        return PlanarState(
+            np.asarray((x2 - y2) / (twice * math.sqrt(self.coupling))), np.asarray((x2 + y2) / twice)
+        )
+
     def loss(self, state: PlanarState) -> Array:
         """`(a - s)^2 / 2`."""
         return np.asarray(0.5 * (state.a - self.target_norm) ** 2)
@@ -90,15 +161,18 @@ class PlanarMap:
 
         The sharpness equation (`observables.sharpness`) splits by direction. Along the target it gives
         `p + sqrt(p^2 + c (a - s)(3a - s))`; across it (D > 1) the matrix has the eigenvalue 1/D, which leaves
-        the cubic `(lambda - p)(lambda^2 - rho^2) = lambda^2 / D`; and `rho = kappa |r|` fills the rest.
+        the cubic `(lambda - p)(lambda^2 - rho^2) = lambda^2 / D`. The eigenvalues +-rho, `rho = kappa |r|`,
+        of the rest are never larger. Points are those of a network, `p >= kappa |a|`.
         """
-        a, p = np.asarray(state.a), np.asarray(state.p)
-        r = a - self.target_norm
-        along = p + np.sqrt(np.maximum(p**2 + self.coupling * r * (3 * a - self.target_norm), 0.0))
-        rho = math.sqrt(self.coupling) * np.abs(r)
+        a, p = np.asarray(state.a, dtype=float), np.asarray(state.p, dtype=float)
+        kappa = math.sqrt(self.coupling)
+        # p^2 + c (a - s)(3a - s), as a sum that no cancellation spoils near p = kappa |a|
+        square = (p - kappa * a) * (p + kappa * a) + self.coupling * (2 * a - self.target_norm) ** 2
+        along = p + np.sqrt(np.maximum(square, 0.0))
         if self.dimension == 1:
-            return np.asarray(np.maximum(along, rho))
-        return np.asarray(np.maximum(np.maximum(along, self._across(state)), rho))
+            return np.asarray(along)
+        rho = kappa * np.abs(a - self.target_norm)
+        return np.asarray(np.maximum(along, largest_root_across(p, rho, self.coupling)))
 
     def minimizer_sharpness(self, p: Array) -> Array:
         """Sharpness at the minimizer `(a, p) = (s, p)`: `2p` along the target, `p + 1/D` across it."""
@@ -115,10 +189,35 @@ class PlanarMap:
         e = np.eye(self.dimension) * self.coupling + (state.p - self.coupling) * along
         return LatentState(state.a * u, e, np.asarray(state.p))
 
-    def _across(self, state: PlanarState) -> Array:
-        """Largest root of the cubic of the orthogonal sector."""
-        r = np.asarray(state.a) - self.target_norm
-        p, rho2 = np.broadcast_arrays(np.asarray(state.p, dtype=float), self.coupling * r**2)
-        cubics = np.stack([np.ones_like(p), -(p + self.coupling), -rho2, p * rho2], axis=-1)
-        roots = [np.roots(cubic).real.max() for cubic in cubics.reshape(-1, 4)]
-        return np.array(roots).reshape(p.shape)
+
+def largest_root_across(p: Array, rho: Array, gap: float) -> Array:
+    """Largest root of `(lambda - p)(lambda^2 - rho^2) = gap lambda^2`, to rounding.
+
+    Parameters
+    ----------
+    p, rho
+        At least zero, shapes that broadcast.
+    gap
+        Above zero; `1/D` for the sector across the target.
+
+    Notes
+    -----
+    The left side minus the right is not negative at 0 and not positive at -rho and rho, so all three roots
+    are real; the largest is simple and given by Viete's cosine. Newton's method removes what that rounds off.
+    """
+    p, rho = np.broadcast_arrays(np.asarray(p, dtype=float), np.asarray(rho, dtype=float))
+    third = (p + gap) / 3
+    radius = np.sqrt(third**2 + rho**2 / 3)
+    # lambda = third + 2 radius cos(theta) solves the cubic where cos(3 theta) is this
+    cosine = (third**3 + (third / 2 - p / 2) * rho**2) / radius**3
+    root = third + 2 * radius * np.cos(np.arccos(np.clip(cosine, -1.0, 1.0)) / 3)
+    for _ in range(_NEWTON_STEPS):
+        inner = (root - rho) * (root + rho)
+        value = (root - p) * inner - gap * root**2
+        slope = inner + 2 * root * (root - p - gap)
+        root = root - value / slope
+    return np.asarray(root)
+
+
+_NEWTON_STEPS = 3
+"""Each squares the error of the cosine formula, 1e-8 at worst, so two would do."""

@@ -2,16 +2,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from superconsistency.claims import CLAIMS, Claim, Evidence, Kind, Outcome, Settings, Verdict, failed, verify
+from superconsistency.claims import (
+    CLAIMS,
+    Claim,
+    Entry,
+    Evidence,
+    Kind,
+    Outcome,
+    Settings,
+    Verdict,
+    failed,
+    to_markdown,
+    verify,
+)
 from superconsistency.claims import networks as network_claims
-from superconsistency.theory import moments, published
-from superconsistency.theory.published import Law, theorem_5_1
+from superconsistency.claims.checks import compared, corrected, derivation_of
+from superconsistency.claims.ledger import Correction, Table
+from superconsistency.theory.symbolic import moments
+from superconsistency.theory.symbolic.stated import STATED, Law, theorem_5_1
 
 
 def claim(check: Callable[..., Outcome]) -> Claim:
@@ -61,7 +75,17 @@ def test_progress_names_the_claim() -> None:
     assert calls == [("test", 0.0), ("test", 0.5)]
 
 
-SEEDED: dict[str, tuple[str, Callable[[Law, Any, Any, Any], Any]]] = {
+def _law(quantity: str, change: Callable[[Law, Any, Any, Any], Any]) -> Callable[..., Law]:
+    """Theorem 5.1 with a term added to one quantity."""
+
+    def formula(state: Law, target: Any, eta0: Any, coupling: Any) -> Law:
+        law = theorem_5_1(state, target, eta0, coupling)
+        return law._replace(**{quantity: getattr(law, quantity) + change(state, target, eta0, coupling)})
+
+    return formula
+
+
+LAW_ERRORS: dict[str, tuple[str, Callable[[Law, Any, Any, Any], Any]]] = {
     "a sign in w": ("w", lambda s, t, h, c: -2 * h**2 * c * (s.w * s.w.T - t * s.w.T) * (s.w - t)),
     "a missing term in w": ("w", lambda s, t, h, _c: h * s.e * (s.w - t)),
     "a factor two in w": ("w", lambda s, t, h, _c: -h * (s.w - t) * s.v),
@@ -72,22 +96,133 @@ SEEDED: dict[str, tuple[str, Callable[[Law, Any, Any, Any], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("error", SEEDED)
+@pytest.mark.parametrize("error", LAW_ERRORS)
 def test_a_seeded_error_in_theorem_5_1_is_refuted(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    quantity, change = SEEDED[error]
-
-    def formula(state: Law, target: Any, eta0: Any, coupling: Any) -> Law:
-        law = theorem_5_1(state, target, eta0, coupling)
-        return law._replace(**{quantity: getattr(law, quantity) + change(state, target, eta0, coupling)})
-
-    monkeypatch.setitem(published.PUBLISHED, "5.1", formula)
+    quantity, change = LAW_ERRORS[error]
+    monkeypatch.setitem(STATED, "5.1", _law(quantity, change))
+    derivation_of.cache_clear()
     verdicts = {name: check(f"theorem-5.1-{name}") for name in "wev"}
     assert verdicts == {name: Verdict.REFUTED if name == quantity else Verdict.PROVED for name in "wev"}
+
+
+def _changed(name: str, **fields: Callable[..., Any]) -> Callable[..., Any]:
+    """A stated formula whose result has some fields replaced, each from the right value and the arguments."""
+    right = STATED[name]
+
+    def formula(*arguments: Any) -> Any:
+        result = right(*arguments)
+        return result._replace(
+            **{field: change(getattr(result, field), *arguments) for field, change in fields.items()}
+        )
+
+    return formula
+
+
+def _sharpness_equation(change: Callable[..., Any]) -> Callable[..., Any]:
+    """The sharpness equation with its matrix changed."""
+    right = STATED["exact-sharpness"]
+
+    def formula(state: Law, r: Any, coupling: Any, value: Any) -> Any:
+        factor, matrix = right(state, r, coupling, value)
+        return factor, matrix + change(state, r, coupling, value)
+
+    return formula
+
+
+_subspace = STATED["invariant-subspace"]
+
+SEEDED: dict[str, tuple[str, str, Callable[[], Callable[..., Any]]]] = {
+    "lemma 5.2 without v": (
+        "lemma-5.2-ntk",
+        "5.2",
+        lambda: _changed("5.2", ntk=lambda _right, s, *_: lambda q: s.e * q),
+    ),
+    "lemma 5.2 with a factor two in its bound": (
+        "lemma-5.2-bound",
+        "5.2",
+        lambda: _changed("5.2", bound_squared=lambda right, *_: lambda c, r: 4 * right(c, r)),
+    ),
+    "lemma 5.2 with D and N swapped in the multiplicities": (
+        "lemma-5.2-spectrum",
+        "5.2",
+        lambda: _changed(
+            "5.2", multiplicities=lambda _right, _s, D, N: {"rho": D, "-rho": D, "0": D * (N - 1)}
+        ),
+    ),
+    "corollary 5.4 for NTP": ("corollary-5.4", "5.4", lambda: lambda name: name == "mup"),
+    "an NTP limit that moves e": (
+        "ntp-limit",
+        "ntp-limit",
+        lambda: _changed("ntp-limit", e=lambda e, _s, t, h: e + h * t * t.T),
+    ),
+    "SP at coupling two": ("sp-laws", "C.3", lambda: lambda s, t, h: theorem_5_1(s, t, h, 2)),
+    "proposition 5.3 with half the edge": ("proposition-5.3", "5.3-sharpness", lambda: lambda eta0: 1 / eta0),
+    "proposition 5.3 with the published term": (
+        "proposition-5.3",
+        "5.3",
+        lambda: _changed("5.3", w=lambda w, _s, change, t, h, c: w + h**2 * c * t * t.T * change.w),
+    ),
+    "proposition 5.3 with nothing wrong in the paper": (
+        "proposition-5.3",
+        "5.3-published",
+        lambda: lambda s, change, _t, h, _c: change.w - h * (change.w * s.v + s.e * change.w),
+    ),
+    "eta_max with a factor two": (
+        "eta-max",
+        "eta-max",
+        lambda: lambda kappa, s: (2 * kappa * s, 2 / (kappa * s)),
+    ),
+    "a sharpness equation with a sign": (
+        "exact-sharpness",
+        "exact-sharpness",
+        lambda: _sharpness_equation(lambda s, r, c, x: -2 * c / x * (r * s.w.T + s.w * r.T)),
+    ),
+    "a sharpness equation without its second order": (
+        "exact-sharpness",
+        "exact-sharpness",
+        lambda: _sharpness_equation(lambda s, r, c, x: -c / x**2 * r * s.v * r.T),
+    ),
+    "a subspace with a swapped vector": (
+        "invariant-subspace",
+        "invariant-subspace",
+        lambda: lambda s, r, k, parts: tuple(_subspace(s, r, k, parts)[index] for index in (0, 2, 2, 3)),
+    ),
+    "a trace without the dimension": (
+        "observables",
+        "observables",
+        lambda: _changed("observables", trace=lambda _right, *_: lambda trace, second: trace + second),
+    ),
+    "a directional sharpness with a factor two": (
+        "observables",
+        "observables",
+        lambda: _changed(
+            "observables", gradient_form=lambda form, s, r, c, _D: form + 2 * c * r.T * r * s.w.T * r
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("error", SEEDED)
+def test_a_seeded_error_in_any_stated_formula_is_refuted(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim_id, stated, formula = SEEDED[error]
+    derivation_of.cache_clear()
+    assert check(claim_id) in {Verdict.PROVED, Verdict.CORRECTED}
+    monkeypatch.setitem(STATED, stated, formula())
+    derivation_of.cache_clear()
+    assert check(claim_id) is Verdict.REFUTED
+
+
+@pytest.fixture(autouse=True)
+def _fresh_derivations() -> Iterator[None]:
+    """What a test made of mutated formulas is not kept for the next."""
+    yield
+    derivation_of.cache_clear()
 
 
 def test_wrong_moments_refute_proposition_c_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check("proposition-c.1") is Verdict.PROVED
     monkeypatch.setattr(moments, "_gaussian_power", lambda power: 0 if power % 2 else power)
+    derivation_of.cache_clear()
     assert check("proposition-c.1") is Verdict.REFUTED
 
 
@@ -122,3 +257,36 @@ def test_width_claims_follow_the_measured_sharpness(
 def test_no_width_claim_is_made_from_diverged_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_claims, "_trained", lambda *_: fake_record(0.0, diverged=True))
     assert check("mup-sharpness-width-free") is Verdict.NOT_RUN
+
+
+def test_a_comparison_or_correction_without_its_grounds_is_refused() -> None:
+    with pytest.raises(ValueError, match="largest error and its tolerance"):
+        compared(Evidence("fine"))
+    with pytest.raises(ValueError, match="what was published"):
+        corrected(published_fails=True, instead_holds=True, evidence=Evidence("fine"))
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"), [(1e-13, "verified"), (1e-11, "refuted"), (math.nan, "refuted")]
+)
+def test_a_comparison_is_verified_only_within_its_tolerance(error: float, verdict: str) -> None:
+    assert compared(Evidence("", {}, error, 1e-12)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("fails", "holds", "verdict"),
+    [(True, True, "corrected"), (False, True, "refuted"), (True, False, "refuted")],
+)
+def test_a_correction_needs_an_error_and_something_that_holds(fails: bool, holds: bool, verdict: str) -> None:
+    evidence = Evidence("", correction=Correction("this", "that", "there"))
+    assert corrected(published_fails=fails, instead_holds=holds, evidence=evidence).verdict == verdict
+
+
+def test_a_page_escapes_what_markdown_would_read_and_keeps_every_cell() -> None:
+    evidence = Evidence(
+        "|w*| <= 2", tables=(Table("a table", ("x", "y"), ((1, 0.123456789), (2, math.inf))),)
+    )
+    entry = Entry(claim(lambda *_: Outcome(Verdict.PROVED, evidence)), Outcome(Verdict.PROVED, evidence), 0.0)
+    page = to_markdown([entry], "Title")
+    assert r"\|w\*\| \<= 2" in page
+    assert "| 1 | 0.12346 |\n| 2 | inf |" in page

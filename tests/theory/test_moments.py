@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sympy as sp
-from superconsistency.theory import PARAMETRIZATIONS, Problem, initial_state, moments, parametrization
-from superconsistency.theory.derivation import D, N
+from superconsistency.theory import PARAMETRIZATIONS, Problem, initial_state, parametrization
+from superconsistency.theory.symbolic import moments
+from superconsistency.theory.symbolic.core import D, N
 
 
 @pytest.mark.parametrize("power", range(9))

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from superconsistency.neural import dense_hessian
 from superconsistency.theory import (
     OBSERVABLES,
     LatentState,
@@ -15,23 +15,13 @@ from superconsistency.theory import (
     latent_state,
     parametrization,
 )
+from superconsistency.theory.observables import ntk_spectrum, reduced_hessian
 
 from .strategies import networks, orthogonal
 
 
 def dense_sharpness(problem: Problem, weights: Weights) -> float:
-    """Largest eigenvalue of the dense Hessian by autograd, in the learning-rate metric."""
-    dimension, width = weights.first.shape
-    target = torch.tensor(problem.target.copy())
-
-    def loss(flat: torch.Tensor) -> torch.Tensor:
-        first, second = flat[: dimension * width].reshape(dimension, width), flat[dimension * width :]
-        residual = problem.multiplier * (first @ second) - target
-        return 0.5 * (residual @ residual)
-
-    flat = torch.tensor(np.concatenate([weights.first.ravel(), weights.second]))
-    hessian = torch.autograd.functional.hessian(loss, flat)  # type: ignore[no-untyped-call]
-    return float(problem.learning_rate_scale * np.linalg.eigvalsh(hessian.numpy())[-1])
+    return float(np.linalg.eigvalsh(dense_hessian(problem, weights))[-1])
 
 
 @given(networks())
@@ -103,3 +93,51 @@ def test_a_zero_target_has_no_alignment() -> None:
     problem = Problem(parametrization("mup"), 2, np.zeros(2))
     state = evolve(latent_state(problem, gaussian_weights(problem, np.random.default_rng(0))), problem, 0.1)
     assert OBSERVABLES["alignment"].compute(state, problem) == 0
+
+
+@given(networks())
+def test_every_hessian_eigenvalue_is_in_the_reduced_matrix_or_zero_or_the_residuals(
+    network: tuple[Problem, Weights],
+) -> None:
+    problem, weights = network
+    state = latent_state(problem, weights)
+    dense = np.linalg.eigvalsh(dense_hessian(problem, weights))
+    rho = float(OBSERVABLES["residual_sharpness"].compute(state, problem))
+    known = np.concatenate([np.linalg.eigvals(reduced_hessian(state, problem)), [0.0, rho, -rho]])
+    distance = np.abs(dense[:, None] - known).min(axis=1)
+    assert distance.max() <= 1e-7 * max(1.0, np.abs(dense).max())  # a defective matrix has roots of rounding
+
+
+@given(networks())
+def test_the_trace_is_that_of_the_dense_hessian_and_of_the_kernel(network: tuple[Problem, Weights]) -> None:
+    problem, weights = network
+    state = latent_state(problem, weights)
+    trace = float(OBSERVABLES["hessian_trace"].compute(state, problem))
+    assert trace == pytest.approx(float(np.trace(dense_hessian(problem, weights))), rel=1e-11, abs=1e-11)
+    assert trace == pytest.approx(float(ntk_spectrum(state, problem).sum()), rel=1e-11)
+
+
+@given(networks())
+def test_a_small_step_lowers_the_loss_by_gradient_and_directional_sharpness(
+    network: tuple[Problem, Weights],
+) -> None:
+    """Along the gradient the loss is L - eta0 |g|^2 + eta0^2 |g|^2 s/2 to second order."""
+    problem, weights = network
+    state = latent_state(problem, weights)
+    loss, gradient, curvature = (
+        float(OBSERVABLES[name].compute(state, problem))
+        for name in ("loss", "gradient_norm", "directional_sharpness")
+    )
+    rate = 1e-3 / max(1.0, float(OBSERVABLES["sharpness"].compute(state, problem)))
+    after = float(OBSERVABLES["loss"].compute(evolve(state, problem, rate), problem))
+    predicted = loss - rate * gradient**2 + 0.5 * rate**2 * gradient**2 * curvature
+    assert after == pytest.approx(predicted, rel=1e-6, abs=1e-15)
+
+
+def test_a_state_at_its_target_has_no_gradient_and_no_curvature_along_it() -> None:
+    problem = Problem(parametrization("mup"), 4, np.zeros(2))
+    weights = gaussian_weights(problem, np.random.default_rng(0))
+    fitted = Problem(problem.parametrization, 4, latent_state(problem, weights).w)
+    state = latent_state(fitted, weights)
+    assert OBSERVABLES["gradient_norm"].compute(state, fitted) == 0
+    assert OBSERVABLES["directional_sharpness"].compute(state, fitted) == 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from superconsistency.theory import (
     parametrization,
     uniform_target,
 )
+from superconsistency.theory.planar import UniversalState, largest_root_across, universal_step
 
 
 def _state(a: float, p: float) -> PlanarState:
@@ -41,7 +43,7 @@ def test_planar_sharpness_is_that_of_the_embedded_state(planar: PlanarMap, a: fl
     problem = Problem(parametrization("mup"), math.inf, uniform_target(planar.dimension, planar.target_norm))
     state = _state(a, p + math.sqrt(planar.coupling) * abs(a))
     expected = float(OBSERVABLES["sharpness"].compute(planar.embed(state), problem))
-    assert float(planar.sharpness(state)) == pytest.approx(expected, rel=1e-9)
+    assert float(planar.sharpness(state)) == pytest.approx(expected, rel=1e-13)
 
 
 def test_the_planar_start_is_the_infinite_width_start() -> None:
@@ -73,3 +75,91 @@ def test_minimizers_are_stable_below_the_edge(p: float, stable: bool) -> None:
 def test_an_impossible_map_is_refused(setting: tuple[int, float, float]) -> None:
     with pytest.raises(InputError):
         PlanarMap(*setting)
+
+
+@given(maps, st.floats(-3, 3), st.floats(0.01, 3))
+def test_planar_sharpness_is_never_below_that_of_the_rest(planar: PlanarMap, a: float, p: float) -> None:
+    state = _state(a, p + math.sqrt(planar.coupling) * abs(a))
+    rho = math.sqrt(planar.coupling) * abs(a - planar.target_norm)
+    assert float(planar.sharpness(state)) >= rho * (1 - 1e-14)
+
+
+positive = st.floats(1e-8, 1e4)
+
+
+@given(st.one_of(st.just(0.0), positive), st.one_of(st.just(0.0), positive), positive)
+def test_the_root_across_the_target_is_the_largest_and_accurate_to_rounding(
+    p: float, rho: float, gap: float
+) -> None:
+    found = largest_root_across(np.asarray(p), np.asarray(rho), gap)
+    assert float(found) >= max(p, rho)
+    with mpmath.workdps(60):
+        exact = mpmath.mpf(float(found))
+        for _ in range(5):
+            inner = exact**2 - mpmath.mpf(rho) ** 2
+            value = (exact - mpmath.mpf(p)) * inner - mpmath.mpf(gap) * exact**2
+            exact -= value / (inner + 2 * exact * (exact - mpmath.mpf(p) - mpmath.mpf(gap)))
+        assert abs(float(found) / exact - 1) < 1e-15
+        roots = mpmath.polyroots([1, -(p + gap), -(rho**2), p * rho**2], maxsteps=500, extraprec=500)
+        assert float(max(mpmath.re(root) for root in roots)) == pytest.approx(float(exact), rel=1e-14)
+
+
+def test_planar_sharpness_takes_arrays_of_points() -> None:
+    planar = PlanarMap(5, 1.0, 0.3)
+    a, p = np.linspace(-1, 2, 6).reshape(2, 3), np.full((2, 3), 1.5)
+    together = planar.sharpness(PlanarState(a, p))
+    assert together.shape == (2, 3)
+    single = [float(planar.sharpness(_state(x, y))) for x, y in zip(a.ravel(), p.ravel(), strict=True)]
+    np.testing.assert_array_equal(together.ravel(), single)
+
+
+@given(maps, st.floats(-3, 3), st.floats(0.01, 3))
+def test_one_universal_map_is_every_planar_map(planar: PlanarMap, a: float, p: float) -> None:
+    state = _state(a, p + math.sqrt(planar.coupling) * abs(a))
+    moved = planar.from_universal(universal_step(planar.to_universal(state), planar.mu))
+    expected = planar.step(state)
+    scale = 1 + float(np.max(np.abs([*expected, *state]))) * (1 + planar.learning_rate)
+    np.testing.assert_allclose(moved, expected, atol=1e-12 * scale**2)
+
+
+@given(maps, st.floats(-3, 3), st.floats(0.0, 3))
+def test_universal_coordinates_lead_back(planar: PlanarMap, a: float, p: float) -> None:
+    state = _state(a, p + math.sqrt(planar.coupling) * abs(a))
+    back = planar.from_universal(planar.to_universal(state))
+    np.testing.assert_allclose(back, state, atol=1e-13 * (1 + float(state.p) * math.sqrt(planar.dimension)))
+
+
+def test_a_point_of_no_network_has_no_universal_coordinates() -> None:
+    with pytest.raises(InputError, match="at least 0"):
+        PlanarMap(4, 1.0, 0.1).to_universal(_state(1.0, 0.4))
+
+
+@given(st.floats(0.01, 1.99), st.floats(0, 1), st.floats(0, 1))
+def test_no_orbit_leaves_the_ellipse(mu: float, radius: float, angle: float) -> None:
+    state = UniversalState(
+        np.asarray(math.sqrt(2 * (2 + mu) * radius) * math.cos(angle * math.pi / 2)),
+        np.asarray(math.sqrt(2 * (2 - mu) * radius) * math.sin(angle * math.pi / 2)),
+    )
+    for _ in range(6):
+        state = universal_step(state, mu)
+        inside = state.x**2 / (2 + mu) + state.y**2 / (2 - mu)
+        assert float(inside) <= 2 + 1e-8
+
+
+@pytest.mark.parametrize(("dimension", "norm"), [(1, 1.0), (5, 0.05), (5, 1.0), (20, 1.0), (100, 10.0)])
+def test_orbits_from_initialisation_diverge_past_the_closed_form_only(dimension: int, norm: float) -> None:
+    limit = PlanarMap(dimension, norm, 1.0).divergence
+    for factor, stays in ((0.9, True), (1 - 1e-6, True), (1 + 1e-6, False), (1.01, False)):
+        planar = PlanarMap(dimension, norm, factor * limit)
+        state = planar.start
+        for _ in range(1500):
+            state = planar.step(state)
+            if not abs(float(state.a)) < 1e6:
+                break
+        assert (abs(float(state.a)) < 1e6) is stays
+
+
+def test_divergence_tends_to_twice_the_edge_and_to_twice_the_dimension() -> None:
+    assert PlanarMap(20, 1e6, 1.0).divergence == pytest.approx(2 * PlanarMap(20, 1e6, 1.0).edge, rel=1e-6)
+    assert PlanarMap(20, 0.0, 1.0).divergence == 40
+    assert PlanarMap(20, 1.0, 1.0).divergence == pytest.approx(8)

@@ -6,9 +6,12 @@ its transpose. Here a word is cut into such numbers, each in a canonical directi
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sympy as sp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Word(NamedTuple):
@@ -29,6 +32,12 @@ def normal_form(expression: Any) -> dict[Word, Any]:
         word = _word(factors)
         terms[word] = terms.get(word, 0) + coefficient
     return {word: value for word, raw in terms.items() if (value := sp.expand(raw)) != 0}
+
+
+def words_left(left: Mapping[Word, Any], right: Mapping[Word, Any]) -> dict[Word, Any]:
+    """One normal form minus another; empty where they agree."""
+    words = {word: sp.expand(left.get(word, 0) - right.get(word, 0)) for word in {*left, *right}}
+    return {word: value for word, value in words.items() if value != 0}
 
 
 def _split(term: Any) -> tuple[Any, list[Any]]:

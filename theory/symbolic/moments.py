@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sympy as sp
 
-from .derivation import D, N
+from .core import D, N
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .parametrization import Parametrization
+    from ..parametrization import Parametrization
 
 FIRST, OTHER, SECOND = sp.symbols("E_ik E_jk V_k", real=True)
 """One neuron's weights: from input i, from another input j, and to the output."""

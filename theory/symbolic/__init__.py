@@ -1,0 +1,6 @@
+"""Symbolic derivations of the statements, by name."""
+
+from .catalogue import DERIVATIONS, derivation
+from .core import Derivation, Step
+
+__all__ = ["DERIVATIONS", "Derivation", "Step", "derivation"]

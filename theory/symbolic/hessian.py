@@ -1,0 +1,266 @@
+"""The Hessian seen from the latent state: Lemma 5.2, the invariant subspace, observables.
+
+Directions in weight space are pairs `(A, b)`, A (D, N) in E and b (N, 1) in V. All statements hold for every
+D and N at once; `q` stands for `kappa m (A V + E b)`, the change of the output along a direction, scaled.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import sympy as sp
+
+from .core import KAPPA, MULTIPLIER, D, Derivation, N, Step, T, coefficient
+from .laws import FIRST, RESIDUAL, SECOND, STATE, TARGET
+from .stated import STATED
+from .words import normal_form, words_left
+
+A, B = sp.MatrixSymbol("A", D, N), sp.MatrixSymbol("b", N, 1)
+Q = sp.MatrixSymbol("q", D, 1)
+RHO = sp.Symbol("rho", positive=True)
+"""`kappa |r|`."""
+GRAM = KAPPA * MULTIPLIER
+COUPLING = KAPPA**2
+
+
+class Direction(NamedTuple):
+    """A direction in weight space."""
+
+    first: Any
+    """(D, N)."""
+    second: Any
+    """(N, 1)."""
+
+
+def in_weights(expression: Any) -> Any:
+    """An expression in (w, e, v) written in the raw weights (Eq. 4 and 5)."""
+    w, e, v = STATE
+    values = {w: MULTIPLIER * FIRST * SECOND, e: GRAM * FIRST * FIRST.T, v: GRAM * SECOND.T * SECOND}
+    return expression.subs(values)
+
+
+def output_change(direction: Direction) -> Any:
+    """`q = kappa m (A V + E b)`."""
+    return GRAM * (direction.first * SECOND + FIRST * direction.second)
+
+
+def gauss_newton(output: Any) -> Direction:
+    """`G (A, b) = (q V^T, E^T q)` as a function of q."""
+    return Direction(output * SECOND.T, FIRST.T * output)
+
+
+def residual_part(direction: Direction) -> Direction:
+    """`R (A, b) = kappa (r b^T, A^T r)`."""
+    return Direction(KAPPA * RESIDUAL * direction.second.T, KAPPA * direction.first.T * RESIDUAL)
+
+
+def hessian(direction: Direction) -> Direction:
+    """`gamma^2 H (A, b)`."""
+    outer, inner = gauss_newton(output_change(direction)), residual_part(direction)
+    return Direction(outer.first + inner.first, outer.second + inner.second)
+
+
+def hessian_steps() -> tuple[Step, ...]:
+    """The Hessian applied to a direction, by differentiating the gradient along it."""
+    along = Direction(FIRST + T * A, SECOND + T * B)
+    moving = MULTIPLIER * along.first * along.second - TARGET
+    gradient = Direction(KAPPA * moving * along.second.T, KAPPA * along.first.T * moving)
+    residual = {RESIDUAL: MULTIPLIER * FIRST * SECOND - TARGET}
+    image = hessian(Direction(A, B))
+    gaps = [
+        words_left(coefficient(normal_form(moved), 1), normal_form(part.subs(residual)))
+        for moved, part in zip(gradient, image, strict=True)
+    ]
+    outer, inner = gauss_newton(Q), residual_part(Direction(A, B))
+    return (
+        Step(
+            "The network is w = m E V with E (D, N), V (N, 1); the loss |r|^2/2 with r = w - w*. The "
+            "latent state is w, e = kappa m E E^T and v = kappa m V^T V; the learning-rate metric is "
+            "gamma^2 = kappa/m. In it the gradient is gamma^2 grad L = (kappa r V^T, kappa E^T r).",
+            _pair(KAPPA * RESIDUAL * SECOND.T, KAPPA * FIRST.T * RESIDUAL),
+        ),
+        Step(
+            "Move the weights to (E + t A, V + t b). The derivative of this gradient at t = 0 is the Hessian "
+            "applied to the direction (A, b). Write q for the scaled change of the output, (D, 1).",
+            sp.Eq(Q, output_change(Direction(A, B)), evaluate=False),
+        ),
+        Step(
+            "Then gamma^2 H (A, b) is this pair, in E and in V; the t-derivative of the gradient minus it is "
+            "checked to be zero, word by word.",
+            _pair(outer.first + inner.first, outer.second + inner.second),
+            gaps,
+        ),
+        Step(
+            "The terms with q are the Gauss-Newton part G, those with r are R: gamma^2 H = G + R.",
+            sp.Eq(sp.Symbol("R"), _pair(*inner), evaluate=False),
+        ),
+    )
+
+
+def _pair(first: Any, second: Any) -> Any:
+    return sp.Tuple(first, second)
+
+
+def lemma_5_2() -> Derivation:
+    """Lemma 5.2: the NTK, the spectrum of R with multiplicities, and both bounds on the sharpness."""
+    stated = STATED["5.2"](STATE, D, N)
+    ntk = output_change(gauss_newton(Q))
+    once = residual_part(Direction(A, B))
+    thrice = residual_part(residual_part(once))
+    square = residual_part(once)
+    cube_gap = [
+        normal_form(three - COUPLING * one * RESIDUAL.T * RESIDUAL)
+        if one.shape[1] == 1
+        else normal_form(three.T * Q - COUPLING * one.T * Q * RESIDUAL.T * RESIDUAL)
+        for three, one in zip(thrice, once, strict=True)
+    ]
+    plus, minus, zero = (stated.multiplicities[key] for key in ("rho", "-rho", "0"))
+    rho_squared = normal_form(stated.bound_squared(COUPLING, RESIDUAL) - COUPLING * RESIDUAL.T * RESIDUAL)
+    steps = (
+        *hessian_steps(),
+        Step(
+            "Let K (A, b) = sqrt(kappa m) (A V + E b), the Jacobian of the output in the learning-rate "
+            "metric; its transpose is K^T q = sqrt(kappa m) (q V^T, E^T q). So G = K^T K, positive "
+            "semidefinite.",
+            sp.Eq(sp.Symbol("G"), _pair(*gauss_newton(Q)), evaluate=False),
+        ),
+        Step(
+            "The NTK is Theta = K K^T. Applied to any q it gives (e + v I) q; K^T K and K K^T share their "
+            "nonzero eigenvalues.",
+            sp.Eq(ntk, stated.ntk(Q), evaluate=False),
+            normal_form(ntk - in_weights(stated.ntk(Q))),
+            label="ntk",
+        ),
+        Step(
+            "R is symmetric, and R^3 = rho^2 R with rho = kappa |r| (checked for every direction), so its "
+            "eigenvalues are rho, -rho and 0.",
+            sp.Eq(RHO**2, COUPLING * sp.Symbol("|r|") ** 2, evaluate=False),
+            cube_gap,
+            label="spectrum",
+        ),
+        Step(
+            "R^2 (A, b) = (kappa^2 r r^T A, rho^2 b): it multiplies each of the N columns of A by kappa^2 "
+            "r r^T and each of the N entries of b by rho^2, so tr R^2 = 2 N rho^2; R maps E-directions to "
+            "V-directions and back, so tr R = 0.",
+            _pair(COUPLING * RESIDUAL * RESIDUAL.T * A, RHO**2 * B),
+            (
+                normal_form(square.first - COUPLING * RESIDUAL * RESIDUAL.T * A),
+                normal_form(square.second - COUPLING * B * RESIDUAL.T * RESIDUAL),
+            ),
+            label="spectrum",
+        ),
+        Step(
+            "From the two traces: rho and -rho with multiplicity N each; the remaining N (D - 1) of the N "
+            "(D + 1) eigenvalues are zero.",
+            sp.Tuple(*(sp.Tuple(RHO * sign, count) for sign, count in ((1, plus), (-1, minus), (0, zero)))),
+            [
+                sp.expand(plus + minus - 2 * N),
+                sp.expand(plus - minus),
+                sp.expand(plus + minus + zero - N * (D + 1)),
+            ],
+            label="spectrum",
+        ),
+        Step(
+            "Weyl's inequality for G + R with the extreme eigenvalues +-rho of R: the sharpness lies "
+            "within rho of lambda_max(Theta), above and below.",
+            sp.Abs(sp.Symbol("lambda_H") - sp.Symbol("lambda_Theta")) <= RHO,
+            rho_squared,
+            label="bound",
+        ),
+        Step(
+            "Besides, G is positive semidefinite, so the sharpness is at least lambda_max(R) = rho.",
+            sp.Symbol("lambda_H") >= RHO,
+        ),
+    )
+    return Derivation(
+        "5.2",
+        "NTK Theta = e + v I; spectrum of R; the sharpness lies within kappa |r| of the NTK's largest "
+        "eigenvalue",
+        "Lemma 5.2",
+        steps,
+        {"ntk": stated.ntk(Q), "multiplicities": stated.multiplicities},
+    )
+
+
+def invariant_subspace() -> Derivation:
+    """The Hessian keeps a space of 3D + 1 dimensions, on which it acts by the latent state alone."""
+    a, p, y = (sp.MatrixSymbol(name, D, 1) for name in ("a", "p", "y"))
+    beta = sp.MatrixSymbol("beta", 1, 1)
+    inside = Direction(a * SECOND.T + RESIDUAL * p.T * FIRST, FIRST.T * y + SECOND * beta)
+    image = STATED["invariant-subspace"](STATE, RESIDUAL, KAPPA, (a, p, y, beta))
+    a_next, p_next, y_next, beta_next = map(in_weights, image)
+    there = Direction(a_next * SECOND.T + RESIDUAL * p_next.T * FIRST, FIRST.T * y_next + SECOND * beta_next)
+    gaps = [normal_form(got - want) for got, want in zip(hessian(inside), there, strict=True)]
+    steps = (
+        *hessian_steps(),
+        Step(
+            "Take directions A = a V^T + r (E^T p)^T and b = E^T y + beta V, with a, p, y in R^D and a "
+            "number beta: 3 D + 1 parameters, whatever N is.",
+            _pair(*inside),
+        ),
+        Step(
+            "gamma^2 H maps such a direction to another of the same form, with these a, p, y, beta; "
+            "checked word by word. Only w, e, v and r occur, so the Hessian on this space is a function of "
+            "the latent state.",
+            sp.Tuple(*image),
+            gaps,
+        ),
+        Step(
+            "The space contains the range of G and of the gradient. On its orthogonal complement K "
+            "vanishes, so H acts there as R: every other eigenvalue is rho, -rho or 0."
+        ),
+    )
+    return Derivation(
+        "invariant-subspace",
+        "The Hessian leaves a space of 3D + 1 dimensions invariant; elsewhere its eigenvalues are 0 and "
+        "+-kappa |r|",
+        "beyond the paper, end of Sec. 5.1",
+        steps,
+        {"image": image},
+    )
+
+
+def observables() -> Derivation:
+    """Trace, gradient norm and directional sharpness as functions of (w, e, v)."""
+    stated = STATED["observables"](STATE, RESIDUAL, COUPLING, D)
+    e = STATE.e
+    gradient = Direction(RESIDUAL * SECOND.T, FIRST.T * RESIDUAL)
+    bent = hessian(gradient)
+    # tr((r V^T)^T X) = r^T X V for the part in E
+    norm = GRAM * (RESIDUAL.T * RESIDUAL * SECOND.T * SECOND + gradient.second.T * gradient.second)
+    form = GRAM * (RESIDUAL.T * bent.first * SECOND + gradient.second.T * bent.second)
+    steps = (
+        *hessian_steps(),
+        Step(
+            "Trace. R has trace zero (Lemma 5.2), so tr gamma^2 H = tr G = tr K K^T = tr(e + v I).",
+            sp.Eq(sp.Symbol("tr"), sp.Trace(e) + D * sp.Symbol("v"), evaluate=False),
+            sp.expand(stated.trace(sp.Symbol("e"), sp.Symbol("v")) - sp.Symbol("e") - D * sp.Symbol("v")),
+            label="trace",
+        ),
+        Step(
+            "Gradient norm in the learning-rate metric: gamma grad L = sqrt(kappa m) (r V^T, E^T r), of "
+            "squared norm r^T Theta r. To first order a step lowers the loss by eta0 times that.",
+            sp.Eq(sp.Symbol("|gamma grad L|^2"), stated.gradient_square, evaluate=False),
+            normal_form(norm - in_weights(stated.gradient_square)),
+            label="gradient",
+        ),
+        Step(
+            "Directional sharpness: the curvature along the gradient is this over r^T Theta r.",
+            stated.gradient_form,
+            normal_form(
+                form.subs(RESIDUAL, MULTIPLIER * FIRST * SECOND - TARGET) - _at_weights(stated.gradient_form)
+            ),
+            label="directional",
+        ),
+    )
+    return Derivation(
+        "observables",
+        "Hessian trace, gradient norm and directional sharpness in (w, e, v)",
+        "beyond the paper",
+        steps,
+        {"gradient_square": stated.gradient_square, "gradient_form": stated.gradient_form},
+    )
+
+
+def _at_weights(expression: Any) -> Any:
+    return in_weights(expression.subs(RESIDUAL, STATE.w - TARGET))
