@@ -35,6 +35,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_ensemble.py
+	$(BIN)/python tests/benchmarks/bench_sharpness.py
 
 ledger: $(READY)
 	$(BIN)/superconsistency verify --output docs/ledger.md $(DATA)

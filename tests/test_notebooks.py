@@ -41,6 +41,7 @@ def test_a_notebook_is_kept_with_its_results_and_pictures(name: str) -> None:
     cells = [cell for cell in _cells(FOLDER / name) if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
     assert sum("image/png" in str(cell.outputs) for cell in cells) >= 4
+    assert "stderr" not in {output.get("name") for cell in cells for output in cell.outputs}
 
 
 def _cells(path: Path) -> list[Any]:
