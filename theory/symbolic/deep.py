@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sympy as sp
 
 from ..deep_linear import READINGS, effective_scales
-from .core import Derivation, N, Step
+from .core import Derivation, Step
 from .moments import gaussian_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+N = sp.Symbol("n", integer=True, positive=True)
+"""Width of the deep network."""
 SIZES = ((1, 2, 2), (2, 2, 2), (3, 2, 1))
 """Sizes (L, n, m) of the entry-by-entry checks."""
 
@@ -226,8 +228,9 @@ def _order_steps() -> list[Step]:
         gap = cost - STATED["one-step-order"](name)
         steps.append(
             Step(
-                f"{table.title}: sigma^2 has the exponent {variance}, so that cost is this power of n, and "
-                "the loss tends to a quadratic on every bounded interval.",
+                f"{table.title}: sigma^2 has the exponent {variance}, so that cost is this power of n "
+                "(checked: the exponent); it vanishes, and the loss tends to a quadratic on every bounded "
+                "interval.",
                 N ** sp.Rational(cost.numerator, cost.denominator),
                 gap,
                 label="order",
@@ -244,32 +247,34 @@ def _limit_steps() -> tuple[Step, ...]:
     after = chi - rate * DEPTH * kernel * chi / 2
     slope = sp.diff(after.dot(after) / 4, rate)
     best = sp.solve(slope, rate, dict=True)[0][rate] if slope.has(rate) else sp.nan
-    scalars = sp.Symbol(r"(\chi^{T} K \chi)"), sp.Symbol(r"\|K \chi\|")
+    form, square = sp.symbols("a b", positive=True)
     stated = STATED["one-step-limit"](chi, kernel, DEPTH)
     overlap, direction = sp.symbols("phi k", positive=True)
     valley = STATED["one-step-second"](N, overlap)
     moved = -2 * valley * direction + valley**2 * overlap / sp.sqrt(N) * direction
     return (
         Step(
-            "In that unit each of L layers adds -t K chi / m, so the residual becomes chi - t L K chi / m. "
-            "The derivative of its square vanishes at one t alone, the limit of the best rate; checked "
-            "with all symbols of m = 2. Under muP f_0 -> 0 and chi -> -y, a number; otherwise f_0 stays "
-            "random, N(0, K), and so does the limit, unless K is a multiple of the identity, as for m = 1.",
-            SAMPLES * scalars[0] / (DEPTH * scalars[1] ** 2),
+            "Let t = eta sigma^2 n^2 be the step in that unit. Each of L layers adds -t K chi / m, so the "
+            "residual becomes chi - t L K chi / m. If K chi is not zero, the derivative of its square "
+            "vanishes at one t alone, the limit of the best rate, with a = chi^T K chi and b = |K chi|^2; "
+            "checked with all symbols of m = 2. Under muP f_0 -> 0 and chi -> -y, a number; otherwise f_0 "
+            "stays random, N(0, K), and so does the limit, unless K is a multiple of the identity, as for "
+            "m = 1.",
+            sp.Eq(rate, SAMPLES * form / (DEPTH * square), evaluate=False),
             sp.simplify(best - stated),
             label="limit",
         ),
         Step(
             "Under muP chi = f_0 - y differs from -y by order n^(-1/2), as do |b|^2 n, a^T a / n and the "
-            "coefficients of degree two from their limits; the best rate is smooth in them, so sqrt(n) "
-            "times its error has a limit in law: the rate n^(-1/2) in probability, not for each draw with "
-            "one constant."
+            "coefficients of degree two from their limits; the best rate nearest to the limit is smooth in "
+            "them, as the second derivative of the quadratic is positive, so sqrt(n) times its error has a "
+            "limit in law: the rate n^(-1/2) in probability, not for each draw with one constant."
         ),
         Step(
             "Only on bounded intervals: at L = 2 the residual along K chi moves by -2 t + t^2 phi / "
-            "sqrt(n), phi = sqrt(n) chi.f_0 / m, which is back at zero at this t where phi > 0. There "
-            "fluctuations of relative order n^(-1/2) have grown to order one and decide, draw by draw, "
-            "which valley is lower.",
+            "sqrt(n), phi = sqrt(n) chi.f_0 / m, which is back at zero at this t where phi > 0: around "
+            "there is a second valley, as deep to leading order. There fluctuations of relative order "
+            "n^(-1/2) have grown to order one and decide, draw by draw, which valley is lower.",
             valley,
             sp.expand(moved),
             label="second",
@@ -287,7 +292,7 @@ def _reading_steps() -> list[Step]:
     steps = [
         Step(
             "A multiplier m_l in front of a raw weight, W = m_l w, makes a step of size r on w a step of "
-            "size r m_l^2 on W, by the chain rule.",
+            "size r m_l^2 on W: with F' the derivative of the loss in W, W moves by this.",
             -rate * multiplier**2 * sp.Symbol("F'"),
             sp.simplify(gap),
             label="readings",
@@ -299,7 +304,7 @@ def _reading_steps() -> list[Step]:
         steps.append(
             Step(
                 f"{table.title}: the effective rate is eta0 n^({scale}) and sigma^2 is n^({variance}), so "
-                "the best eta0 is its limit times this power of n.",
+                "the best eta0, t over eta sigma^2 n^2 / eta0, is the limit of t times this power of n.",
                 N ** sp.Rational(order.numerator, order.denominator),
                 order - STATED["one-step-readings"](name),
                 label="readings",
@@ -314,7 +319,8 @@ def one_step_transfer() -> Derivation:
     orders = {name: STATED["one-step-readings"](name) for name in READINGS}
     return Derivation(
         "one-step",
-        "The best rate of one step in a deep linear network tends to a constant under muP, at rate n^(-1/2)",
+        "On bounded intervals the best rate of one step in a deep linear network tends to a constant under "
+        "muP",
         "Hayou 2025, one step; derived anew",
         steps,
         {

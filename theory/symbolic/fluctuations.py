@@ -101,20 +101,34 @@ def _sector_steps(plane: Any, across: Any) -> list[Step]:
         {(): in_plane[2]},
     )
     text = (
-        "The base stays planar: w+ lies along u, e+ changes along u u^T only, and u.e+ u equals v+. Perturb "
-        "it by t in w.u, u.e u, v; in w.d, d.e u for a direction d across; in e across it on both sides."
+        "The base is infinite width under muP (derivation planar): with w* = s u and |u| = 1 it is w = a u, "
+        "e = I/D + (p - 1/D) u u^T, v = p, kappa^2 = 1/D, r = a - s. It stays planar: w+ lies along u, e+ "
+        "changes along u u^T only, and u.e+ u equals v+. Perturb it by t in w.u, u.e u, v; in w.d, d.e u "
+        "for a unit vector d across, d^T u = 0; in e across it on both sides."
     )
     image_text = (
-        "The coefficient of t in the laws, for every D: {}. What is left of it minus the stated Jacobian's "
-        "image is checked to be zero; so no sector feeds another."
+        "{} The coefficient of t in the law of {}, for every D, minus the image under the stated Jacobians "
+        "is checked to be zero."
     )
     first = base.w.keys() - {("u",)}, base.e.keys() - {("u", "u'"), ()}
     same = sp.expand(base.e[("u", "u'")] + base.e[()] - base.v[()])
     return [
         Step(text, None, [*(str(word) for words in first for word in words), base.e[()] - KAPPA**2, same]),
-        Step(image_text.format("of w"), plane, _gaps(image.w, wanted.w)),
-        Step(image_text.format("of e, where d.e d' stands still"), across, _gaps(image.e, wanted.e)),
-        Step(image_text.format("of v"), None, _gaps(image.v, wanted.v)),
+        Step(
+            image_text.format("The Jacobian in (w.u, u.e u, v), the sector along the target.", "w"),
+            plane,
+            _gaps(image.w, wanted.w),
+        ),
+        Step(
+            image_text.format("The Jacobian in (w.d, d.e u), the sector across.", "e"),
+            across,
+            _gaps(image.e, wanted.e),
+        ),
+        Step(
+            image_text.format("So no sector feeds another, and e across on both sides stands still.", "v"),
+            None,
+            _gaps(image.v, wanted.v),
+        ),
     ]
 
 
@@ -139,7 +153,7 @@ def _consequences(plane: Any, across: Any) -> list[Step]:
             alone,
         ),
         Step(
-            "At a minimizer, r = 0: the map contracts by 1 - 2 eta0 p along the target and by "
+            "At a minimizer, r = 0: the step multiplies w.u by 1 - 2 eta0 p along the target and w.d by "
             "1 - eta0 (p + 1/D) across it, one minus eta0 times the NTK's eigenvalues; e and v stand still "
             "and keep what they have accumulated.",
             sp.Tuple(1 - 2 * ETA0 * P, 1 - ETA0 * (P + c)),
@@ -154,9 +168,10 @@ def _start_step() -> Step:
     stated = STATED["fluctuations-start"](N, D)
     gaps = [sp.simplify(exact[entry].variance - variance) for entry, variance in stated.items()]
     text = (
-        "The start: w.u, u.e u, v, w.d, d.e u are entries of the Wishart matrix in a basis that holds u; its "
-        "law is that of any basis, so they are uncorrelated, with these variances. Neither law nor Jacobian "
-        "holds N, so every deviation is N^(-1/2) times a function of D, |w*|, eta0 and the step."
+        "The start: w.u, u.e u, v, w.d, d.e u are entries of the Wishart matrix in a basis that holds u; "
+        "its law is that of any basis, so they are uncorrelated, with these variances: of w.u and w.d, of "
+        "u.e u, of d.e u, of v. Neither the laws nor the Jacobians hold N, so to first order every "
+        "deviation is N^(-1/2) times a function of D, |w*|, eta0 and the step."
     )
     return Step(text, sp.Tuple(*stated.values()), gaps)
 
@@ -177,7 +192,8 @@ def _sharpness_step() -> Step:
         gaps.append(sp.simplify(slope.subs(on_base) - numerator / (2 * (LAMBDA - base))))
     text = (
         "Where u is the simple top eigenvector in the sharpness equation, first order moves its eigenvalue "
-        "by u.(change) u alone, so the sharpness lambda has these derivatives in w.u, u.e u and v, over "
-        "2 (lambda - p). The loss has r times that of w.u: zero at r = 0, where it is of second order."
+        "by u.(change) u alone, so the sharpness lambda has as derivatives in w.u, u.e u and v this list "
+        "divided by 2 (lambda - p), lambda > p. The derivative of the loss in w.u is r: zero at a "
+        "minimizer, where the loss changes to second order only."
     )
     return Step(text, sp.Tuple(*stated, stated[1]), gaps)

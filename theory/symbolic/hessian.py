@@ -74,9 +74,12 @@ def hessian_steps() -> tuple[Step, ...]:
     outer, inner = gauss_newton(Q), residual_part(Direction(A, B))
     return (
         Step(
-            "The network is w = m E V with E (D, N), V (N, 1); the loss |r|^2/2 with r = w - w*. The "
-            "latent state is w, e = kappa m E E^T and v = kappa m V^T V; the learning-rate metric is "
-            "gamma^2 = kappa/m. In it the gradient is gamma^2 grad L = (kappa r V^T, kappa E^T r).",
+            "The network is w = m E V with E (D, N), V (N, 1); the loss L = |r|^2/2 with r = w - w*, w* "
+            "the target. kappa > 0 and m > 0 are constants of the parametrization (kappa^2 = 1/D under "
+            "muP, 1/(N D) under NTP, 1 under SP). The latent state is w, e = kappa m E E^T and v = kappa m "
+            "V^T V. Learning rates are measured by gamma^2 = kappa/m: H is the Hessian of L in all N (D + "
+            "1) weights, and the sharpness is the largest eigenvalue of gamma^2 H. The gradient, times "
+            "gamma^2, is the pair of its parts in E and V.",
             _pair(KAPPA * RESIDUAL * SECOND.T, KAPPA * FIRST.T * RESIDUAL),
         ),
         Step(
@@ -132,8 +135,9 @@ def lemma_5_2() -> Derivation:
             label="ntk",
         ),
         Step(
-            "R is symmetric, and R^3 = rho^2 R with rho = kappa |r| (checked for every direction), so its "
-            "eigenvalues are rho, -rho and 0.",
+            "R is symmetric, as <(A', b'), R (A, b)> = kappa r^T (A' b + A b') does not change with the "
+            "two directions exchanged. R^3 = rho^2 R with rho = kappa |r| (checked for every direction), "
+            "so its eigenvalues are among rho, -rho and 0.",
             sp.Eq(RHO**2, COUPLING * sp.Symbol("|r|") ** 2, evaluate=False),
             cube_gap,
             label="spectrum",
@@ -150,8 +154,8 @@ def lemma_5_2() -> Derivation:
             label="spectrum",
         ),
         Step(
-            "From the two traces: rho and -rho with multiplicity N each; the remaining N (D - 1) of the N "
-            "(D + 1) eigenvalues are zero.",
+            "From the two traces, for r not zero: rho and -rho with multiplicity N each; the remaining N "
+            "(D - 1) of the N (D + 1) eigenvalues are zero.",
             sp.Tuple(*(sp.Tuple(RHO * sign, count) for sign, count in ((1, plus), (-1, minus), (0, zero)))),
             [
                 sp.expand(plus + minus - 2 * N),
@@ -161,8 +165,9 @@ def lemma_5_2() -> Derivation:
             label="spectrum",
         ),
         Step(
-            "Weyl's inequality for G + R with the extreme eigenvalues +-rho of R: the sharpness lies "
-            "within rho of lambda_max(Theta), above and below.",
+            "Let lambda_H be the sharpness, the largest eigenvalue of gamma^2 H, and lambda_Theta that of "
+            "Theta, which is that of G, too. By Weyl's inequality for G + R, with R between -rho and rho, "
+            "they differ by at most rho, above and below. That the published bound is this rho is checked.",
             sp.Abs(sp.Symbol("lambda_H") - sp.Symbol("lambda_Theta")) <= RHO,
             rho_squared,
             label="bound",

@@ -101,8 +101,8 @@ def _sign_steps() -> tuple[Step, ...]:
     f, y = sp.symbols("f y")
     return (
         Step(
-            "Differentiate (f - y)^2 / 2 twice, for an undefined output f of two parameters: beside the "
-            "Gauss-Newton term the Hessian of f stands with this coefficient. (Eq. 25 prints its "
+            "Differentiate (f - y)^2 / 2 twice, for an unspecified output f of two parameters with target y: "
+            "beside the Gauss-Newton term the Hessian of f stands with this coefficient. (Eq. 25 prints its "
             "negative.)",
             STATED["25"](f, y),
             residual_left_over(STATED["25"]),
@@ -112,7 +112,7 @@ def _sign_steps() -> tuple[Step, ...]:
 
 
 def gauss_newton_of(jacobian: tuple[Any, Any], output_hessian: tuple[Any, Any]) -> tuple[Any, Any] | None:
-    """Shape of `K^T H K` from the shapes of K and H; None where the product is not defined."""
+    """Shape of `J^T H J` from the shapes of J and H; None where the product is not defined."""
     if jacobian[0] != output_hessian[0] or jacobian[0] != output_hessian[1]:
         return None
     return jacobian[1], jacobian[1]
@@ -131,9 +131,9 @@ def _shape_steps() -> tuple[Step, ...]:
     terms = [block.T * middle * block for block, middle in zip(blocks, hessians, strict=True)]
     return (
         Step(
-            "With one row an output and example, the Jacobian of N examples is (N K, P), and the Hessians "
-            "of the loss in the outputs are N blocks K x K, a different one for each example: G = K^T H K "
-            "is (P, P).",
+            "With one row an output and example, the Jacobian J (K in the paper) of N examples with K "
+            "outputs and P parameters is (N K, P), and the Hessian H of the loss in the outputs has N "
+            "blocks K x K, a different one for each example: G = J^T H J is (P, P) (shapes checked).",
             sp.Tuple(*stated["jacobian"]),
             "" if shape == (PARAMETERS, PARAMETERS) else f"the product has the shape {shape}",
             label="shapes",
@@ -154,23 +154,23 @@ def _spectrum_steps() -> tuple[Step, ...]:
     kernel_q = JACOBIAN * JACOBIAN.T * q
     return (
         Step(
-            "For the squared loss H is the identity: G = K^T K, and the NTK is K K^T. If K K^T q = mu q, "
-            "then K^T q is an eigenvector of G to the same mu, for every number of examples, outputs and "
+            "For the squared loss H is the identity: G = J^T J, and the NTK is J J^T. If J J^T q = mu q, "
+            "then J^T q is an eigenvector of G to the same mu, for every number of examples, outputs and "
             "parameters.",
             sp.Eq(JACOBIAN.T * JACOBIAN * image, MU * image, evaluate=False),
             normal_form(JACOBIAN.T * JACOBIAN * image - JACOBIAN.T * kernel_q),
             label="mse",
         ),
         Step(
-            "Its squared norm is q^T K K^T q = mu |q|^2, so K^T q is not zero if mu is not, and "
-            "eigenvectors that are orthogonal stay so; the same with K and K^T exchanged. Non-zero "
+            "Its squared norm is q^T J J^T q = mu |q|^2, so J^T q is not zero if mu is not, and "
+            "eigenvectors that are orthogonal stay so; the same with J and J^T exchanged. Non-zero "
             "eigenvalues agree with multiplicity.",
             sp.Eq(image.T * image, MU * q.T * q, evaluate=False),
             normal_form(image.T * image - q.T * kernel_q),
             label="mse",
         ),
         Step(
-            "Independently: mu^P det(mu - K K^T) = mu^R det(mu - K^T K) with K of R rows and P columns of "
+            "Independently: mu^P det(mu - J J^T) = mu^R det(mu - J^T J) with J of R rows and P columns of "
             f"symbols, at (R, P) = {', '.join(map(str, SPECTRUM_SIZES))}.",
             left_over=[_determinant_gap(*size) for size in SPECTRUM_SIZES],
             label="mse",
@@ -226,7 +226,7 @@ def _disc_gaps(classes: int) -> list[Any]:
 
 def _softmax_steps() -> tuple[Step, ...]:
     sizes = ", ".join(map(str, CLASSES))
-    p, rest = sp.symbols("p q", positive=True)
+    p, rest = sp.symbols("p_1 p_2", positive=True)
     pair = STATED["27"](sp.Matrix([p, p, 1 - 2 * p]))
     two = STATED["27"](sp.Matrix([p, 1 - p, 0]))
     twin, lone = pair * sp.Matrix([1, -1, 0]), two * sp.Matrix([1, -1, 0])
@@ -249,15 +249,17 @@ def _softmax_steps() -> tuple[Step, ...]:
             "never below 1."
         ),
         Step(
-            f"Gershgorin: the disc of row i ends at 2 p_i (1 - p_i) (K = {sizes}), never above 1/2: the "
-            "difference is half a square.",
+            f"Gershgorin: the disc of row i ends at 2 p_i (1 - p_i) (K = {sizes}), never above 1/2: "
+            "1/2 - 2 p (1 - p) = (1 - 2 p)^2 / 2.",
             sp.Rational(1, 2) - 2 * p * (1 - p),
             ([_disc_gaps(classes) for classes in CLASSES], sp.expand(1 - 4 * p * (1 - p) - (1 - 2 * p) ** 2)),
         ),
         Step(
-            "Since p p^T is positive semidefinite, no eigenvalue is above the largest p, P. So lambda_max "
-            "is at most P for P <= 1/2 and 2 P (1 - P) beyond (others are at most 1 - P there). Both are "
-            "attained: by (P, P, ...) and by (P, 1 - P, 0, ...), with the eigenvector (1, -1, 0, ...).",
+            "Since p p^T is positive semidefinite, no eigenvalue is above the largest probability, p_max. "
+            "So lambda_max is at most p_max for p_max <= 1/2 and 2 p_max (1 - p_max) beyond (others are at "
+            "most 1 - p_max there). The first is attained by (p_max, p_max, ...), the second approached by "
+            "(p_max, 1 - p_max, 0, ...), whose zeros a softmax takes only in the limit; both with the "
+            "eigenvector (1, -1, 0, ...).",
             left_over=[gap.applyfunc(sp.expand) for gap in gaps],
         ),
     )
@@ -278,14 +280,14 @@ def _limit_steps() -> tuple[Step, ...]:
     return (
         Step(
             "As the right logit grows p tends to a one-hot vector and the trace 1 - |p|^2 to zero, so the "
-            f"whole matrix does; entry by entry by limits for K = {', '.join(map(str, CLASSES))}. (App. D "
-            "prints the identity.)",
+            "whole matrix does, being positive semidefinite; entry by entry by limits for K = "
+            f"{', '.join(map(str, CLASSES))}. (App. D prints the identity.)",
             STATED["D-limit"](3),
             limit_left_over(STATED["D-limit"]),
             label="cross-entropy",
         ),
         Step(
-            "G = K^T H K is then at most max_i lambda_max(H_i) times K^T K: beside the NTK it vanishes, "
-            "and the two spectra part instead of meeting."
+            "Where the right logits of all examples grow, G = J^T H J is at most max_i lambda_max(H_i) "
+            "times J^T J: beside the NTK it vanishes, and the two spectra part instead of meeting."
         ),
     )

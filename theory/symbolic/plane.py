@@ -102,14 +102,18 @@ def planar_sharpness_derivation() -> Derivation:
     steps = (
         *premise.steps,
         Step(
-            "On the plane r = (a - s) u, and the matrix of the sharpness equation is diagonal along and "
-            "across u; what is neither I nor u u^T is checked to be zero, and rho^2 = |r|^2/D.",
+            "The plane of infinite width (derivation planar): w* = s u with |u| = 1, w = a u, v = p, e = "
+            "I/D + (p - 1/D) u u^T and kappa^2 = 1/D; S = [[e, kappa w], [kappa w^T, v]], the Gram matrix "
+            "of the weights, is positive semidefinite: p >= |a|/sqrt(D). There r = (a - s) u, and the "
+            "matrix of the sharpness equation is diagonal along and across u; what is neither I nor u u^T "
+            "is checked to be zero, and rho^2 = |r|^2/D.",
             sp.Eq(sp.Symbol("rho") ** 2, rho2, evaluate=False),
             (_without(_without(matrix, _IDENTITY), _ALONG), sp.expand(rho2 - (A - S) ** 2 / D)),
         ),
         Step(
             "Along u the equation times lambda^2 is lambda times a quadratic, whose larger root is this: "
-            "its distance from half the sum of the roots squares to the discriminant over four.",
+            "its distance from half the sum of the roots squares to the discriminant over four, which is at "
+            "least (2 a - s)^2/D as p >= |a|/sqrt(D).",
             sp.Eq(LAMBDA, along, evaluate=False),
             sp.expand(quadratic - ((LAMBDA - P) ** 2 - squared)),
             label="along",
@@ -139,10 +143,11 @@ def _sector_steps(quadratic: Any, across: Any, rho2: Any) -> tuple[Step, ...]:
     minimum = across.subs(A, S).subs(LAMBDA, 2 * P)
     return (
         Step(
-            "rho is never the larger. At lambda = rho = +-(a - s)/sqrt(D) the cubic is -rho^2/D, so its "
-            "largest root is above rho (at rho = 0 it is p + 1/D). There the quadratic is -2 rho (p +- "
-            "a/sqrt(D)), not positive as S is positive semidefinite, p >= |a|/sqrt(D): its larger root is "
-            "at least rho, for D = 1 too.",
+            "rho is never the larger. For rho > 0, at lambda = rho = +-(a - s)/sqrt(D), the cubic is "
+            "-rho^2/D (checked), so its largest root is above rho (at rho = 0 it is p + 1/D). There the "
+            "quadratic is -2 rho (p +- a/sqrt(D)), not positive as S is positive semidefinite, p >= "
+            "|a|/sqrt(D): its larger root is at least rho, for D = 1 too. So the sharpness is the larger "
+            "of the two roots, for D = 1 the first.",
             left_over=(
                 [sp.expand(across.subs(LAMBDA, d) + rho2 / D) for d in distances],
                 list(map(sp.simplify, at_rho)),
@@ -150,10 +155,12 @@ def _sector_steps(quadratic: Any, across: Any, rho2: Any) -> tuple[Step, ...]:
             label="rho",
         ),
         Step(
-            "Both sectors are needed. At the start the cubic at a root of the quadratic is s^2/D^2 > 0: the "
-            "sector along the target is the larger. At a minimizer, a = s, the cubic at the root 2p is 4p^2 "
-            "(p - 1/D), negative for p < 1/D: the sector across it is. Networks have p >= s/sqrt(D), so "
-            "that happens where s < 1/sqrt(D).",
+            "The cubic is p rho^2 >= 0 at 0, -rho^2/D at rho and positive for large lambda: one root is "
+            "above rho, and its sign tells on which side of it a point above rho lies. So both sectors are "
+            "needed. At the start (a = 0, p = 1/D, s > 0) the cubic at a root of the quadratic is s^2/D^2 "
+            "> 0: the sector along the target is the larger. At a minimizer, a = s, the cubic at the root "
+            "2p is 4p^2 (p - 1/D), negative for p < 1/D: the sector across it is. Since p >= s/sqrt(D) "
+            "there, that can happen only if s < 1/sqrt(D).",
             left_over=(
                 sp.expand((across - LAMBDA * quadratic).subs(start) - S**2 / D**2),
                 sp.expand(minimum - 4 * P**2 * (P - 1 / D)),

@@ -7,10 +7,22 @@ from typing import Any
 import sympy as sp
 
 from .core import ETA0, KAPPA, LAMBDA, D, Derivation, Step
-from .hessian import COUPLING, GRAM, RHO, A, B, Direction, Q, hessian_steps, in_weights, residual_part
+from .hessian import (
+    COUPLING,
+    GRAM,
+    RHO,
+    A,
+    B,
+    Direction,
+    Q,
+    hessian_steps,
+    in_weights,
+    output_change,
+    residual_part,
+)
 from .laws import FIRST, RESIDUAL, SECOND, STATE, TARGET, congruence
 from .stated import STATED
-from .words import normal_form
+from .words import normal_form, without_unit
 
 ALPHA = sp.Symbol("alpha", positive=True)
 """`lambda - rho^2/lambda`."""
@@ -28,6 +40,7 @@ def exact_sharpness() -> Derivation:
     # alpha lambda kappa m (A V + E b) without its first term alpha v q, for alpha b = `second`
     reduced = GRAM * (KAPPA * RESIDUAL * second.T * SECOND + LAMBDA * FIRST * second)
     law = congruence().result["e"].subs(TARGET, w - RESIDUAL).subs(ETA0, -1 / LAMBDA)
+    step = FIRST + KAPPA / LAMBDA * RESIDUAL * SECOND.T
     alpha = LAMBDA - RHO**2 / LAMBDA
     number = sp.Symbol("v", positive=True)
     steps = (
@@ -52,7 +65,7 @@ def exact_sharpness() -> Derivation:
             "Now A and b depend on q alone, and q = kappa m (A V + E b) has to agree with itself. Multiply "
             "this by alpha lambda and put in A, then alpha b. The term q V^T of A gives alpha v q, as "
             "kappa m V^T V = v; all others are lambda times a matrix of the latent state applied to q, by "
-            "kappa m E E^T = e and m E V = w (checked).",
+            "kappa m E E^T = e and m E V = w (checked). Here v is a number.",
             sp.Eq(ALPHA * (LAMBDA - sp.Symbol("v")) * Q, LAMBDA * matrix * Q, evaluate=False),
             normal_form(reduced - in_weights(LAMBDA * matrix * Q)),
             label="equation",
@@ -65,45 +78,50 @@ def exact_sharpness() -> Derivation:
             label="equation",
         ),
         Step(
-            "Conversely let q, not zero, solve it. Define b and A by the two formulas above. Reading the "
-            "steps backwards, kappa m (A V + E b) = q and (A, b) is an eigenvector, not zero since q is "
-            "not. And if q = 0 then b = 0 and A = 0. So outside {0, rho, -rho} the eigenvalues of gamma^2 H "
-            "are exactly the solutions, with the multiplicity of their q: for every N, also N < D."
+            "Conversely let q, not zero, solve it, and define b and A by the two formulas above. Step 9 "
+            "computes kappa m (A V + E b) from these formulas alone: times alpha lambda it is alpha v q + "
+            "lambda B_lambda q, which is alpha lambda q by the equation. So it equals q, and (A, b) is an "
+            "eigenvector, not zero since q is not. If on the other hand q = 0, then b = 0 and A = 0. So (A, "
+            "b) -> q is a linear one-to-one map from the eigenspace of lambda to the solutions at lambda: "
+            "outside {0, rho, -rho} the eigenvalues of gamma^2 H are exactly the solutions, with the same "
+            "multiplicity, for every N, also N < D."
         ),
         Step(
-            "B_lambda is the law of e in Theorem 5.1 at the step eta0 = -1/lambda (checked word by word).",
+            "B_lambda is e - eta0 kappa^2 (r w^T + w r^T) + eta0^2 kappa^2 v r r^T, the law of e in "
+            "Theorem 5.1, at the step eta0 = -1/lambda (checked). So it is a Gram matrix, kappa m Y Y^T "
+            "with Y = E + (kappa/lambda) r V^T (checked), and positive semidefinite.",
             sp.Eq(NAMED, matrix, evaluate=False),
-            normal_form(law - matrix),
+            (normal_form(law - matrix), normal_form(in_weights(matrix) - GRAM * step * step.T)),
             label="equation",
         ),
         *_largest_root_steps(factor),
+        *_edge_steps(factor),
     )
     return Derivation(
         "exact-sharpness",
         "The sharpness is the only zero, above kappa |r|, of an equation in (w, e, v), or else kappa |r|",
-        "beyond the paper, which leaves it open at the end of Sec. 5.1",
+        "beyond the paper, which leaves it open at the end of Section 5.1",
         steps,
         {"factor": factor(sp.Symbol("v"), RHO**2), "matrix": matrix},
     )
 
 
 def _largest_root_steps(factor: Any) -> tuple[Step, ...]:
-    """Why the largest root is alone above rho, and how it is found for certain."""
-    unit = sp.MatrixSymbol("n", D, 1)
-    positive, norm = Direction(unit * B.T, B), RHO / KAPPA
-    seen = residual_part(positive)
-    toward = {RESIDUAL: norm * unit}
+    """Why the largest solution is alone above rho."""
     return (
         Step(
             "Which solution is the largest? Write K (A, b) = sqrt(kappa m) (A V + E b) for the Jacobian of "
-            "the output, so that G = K^T K. For lambda > rho the operator lambda - R is positive definite, "
-            "since the eigenvalues of R lie in [-rho, rho] (Lemma 5.2). So lambda - gamma^2 H = (lambda - "
-            "R) - K^T K is positive definite exactly if its Schur complement C = I - K (lambda - R)^{-1} "
-            "K^T, of size D, is.",
+            "the output; K^T q = sqrt(kappa m) (q V^T, E^T q), so G = K^T K. For lambda > rho the operator "
+            "lambda I - R is positive definite, since the eigenvalues of R lie in [-rho, rho] (Lemma 5.2). "
+            "Then both Schur complements of the block operator [[lambda I - R, K^T], [K, I]] decide its "
+            "definiteness: lambda I - gamma^2 H = (lambda I - R) - K^T K is positive definite exactly if C "
+            "= I - K (lambda I - R)^{-1} K^T, of size D, is."
         ),
         Step(
-            "The steps above, without requiring q to agree with itself, solved (lambda - R)(A, b) = (q "
-            "V^T, E^T q) and computed alpha lambda kappa m (A V + E b); so they computed C, times alpha.",
+            "The steps above, without requiring q to agree with itself, solved (lambda I - R)(A, b) = (q "
+            "V^T, E^T q) and found alpha lambda kappa m (A V + E b) = alpha v q + lambda B_lambda q. But "
+            "kappa m (A V + E b) is then K (lambda I - R)^{-1} K^T q = q - C q. Divide by lambda and "
+            "subtract from alpha q.",
             sp.Eq(
                 ALPHA * sp.MatrixSymbol("C", D, D),
                 factor(sp.Symbol("v"), RHO**2) * sp.Identity(D) - NAMED,
@@ -111,12 +129,13 @@ def _largest_root_steps(factor: Any) -> tuple[Step, ...]:
             ),
         ),
         Step(
-            "As lambda grows from rho, (lambda - R)^{-1} decreases, since its derivative -(lambda - "
-            "R)^{-2} is negative definite. So the smallest eigenvalue of C increases: strictly while it is "
-            "below one (an eigenvector that K^T sends to zero has eigenvalue one), and towards one. Hence "
-            "F, which is alpha > 0 times that eigenvalue, changes sign at most once on (rho, infinity), "
-            "from negative to positive. Where it does, lambda - gamma^2 H stops being positive definite: "
-            "that is the sharpness. Where it does not, no eigenvalue lies above rho.",
+            "Let c be the smallest eigenvalue of C, and F = alpha c, with alpha > 0 on (rho, infinity): "
+            "that is the formula below. C has the derivative K (lambda I - R)^{-2} K^T in lambda, positive "
+            "semidefinite; its form at q is |(lambda I - R)^{-1} K^T q|^2, zero only if K^T q = 0, and "
+            "then C q = q. So c never decreases, and strictly increases while it is below one: if C q = c "
+            "q at some lambda with |q| = 1 and c < 1, then K^T q is not 0, and at any smaller lambda the "
+            "form of C at q, hence its smallest eigenvalue, is smaller. As lambda grows C tends to I, so c "
+            "tends to one.",
             sp.Eq(
                 sp.Function("F")(LAMBDA),
                 factor(sp.Symbol("v"), RHO**2) - sp.Function("lambda_max")(sp.Symbol("B_lambda")),
@@ -124,37 +143,78 @@ def _largest_root_steps(factor: Any) -> tuple[Step, ...]:
             ),
         ),
         Step(
-            "In that case the sharpness is rho itself: gamma^2 H - R = G is positive semidefinite, so the "
-            "sharpness is at least lambda_max(R) = rho (Lemma 5.2)."
+            "Hence F is positive for large lambda and has at most one zero on (rho, infinity), where it "
+            "goes from negative to positive. At that zero C is singular, and above it lambda I - gamma^2 H "
+            "is positive definite: the zero is the sharpness. If there is no zero, F is positive on all of "
+            "(rho, infinity), and no eigenvalue lies above rho; then the sharpness is rho itself, because "
+            "gamma^2 H - R = G is positive semidefinite, so the sharpness is at least lambda_max(R) = rho "
+            "(Lemma 5.2)."
+        ),
+    )
+
+
+def _edge_steps(factor: Any) -> tuple[Step, ...]:
+    """When the sharpness is rho, why the bracket holds it, and the rest of the spectrum."""
+    unit, norm = sp.MatrixSymbol("n", D, 1), RHO / KAPPA
+    v = sp.Symbol("v", positive=True)
+    # Y = 0: e = v n n^T, kappa w = -v n and |r| = rho/kappa give B_lambda along n
+    along = v - 2 * RHO * v / LAMBDA + RHO**2 * v / LAMBDA**2
+    at_edge = (1 - RHO / LAMBDA) * (LAMBDA + RHO - 2 * v)
+    toward = {RESIDUAL: norm * unit}
+    first, second = in_weights(STATE.e), in_weights(KAPPA * STATE.w)
+    gone = {FIRST: -unit * SECOND.T}
+    number = in_weights(STATE.v)
+    gaps = [
+        without_unit(normal_form(first.subs(gone) - unit * number * unit.T), "n"),
+        without_unit(normal_form(second.subs(gone) + unit * number), "n"),
+    ]
+    return (
+        Step(
+            "When is it rho? Let r not be zero and n = r/|r|. At lambda = rho the first term of F "
+            "vanishes: F(rho) = -lambda_max(B_rho) <= 0, as B_rho = kappa m Y Y^T with Y = E + n V^T. "
+            "Unless Y = 0, F is negative at rho and has its zero above. If Y = 0, then e = v n n^T and "
+            "kappa w = -v n (checked), B_lambda is zero across n, and along n F is this (checked): the "
+            "sharpness is max(rho, 2 v - rho).",
+            sp.Eq(sp.Function("F")(LAMBDA), at_edge, evaluate=False),
+            (gaps, sp.simplify(factor(v, RHO**2) - along - at_edge)),
         ),
         Step(
-            "Lemma 5.2 brackets the zero: lambda_max(Theta) - rho <= lambda <= lambda_max(Theta) + rho "
-            "with Theta = e + v I. On [max(rho, lambda_max(Theta) - rho), lambda_max(Theta) + rho] a "
-            "bracketing root search cannot fail.",
+            "Lemma 5.2 brackets the sharpness, Theta = e + v I. For r not zero F is not positive at the "
+            "lower end of [max(rho, lambda_max(Theta) - rho), lambda_max(Theta) + rho]: if that end is "
+            "rho, by the last step; if it is above rho, because F > 0 there would put every eigenvalue "
+            "below it. Nor is it negative at the upper end. So a bracketing search finds the zero. Where F "
+            "vanishes at the lower end already, as for Y = 0, that end is the sharpness; for r = 0 it is "
+            "lambda_max(Theta), without a search.",
             sp.And(
                 sp.Le(sp.Symbol("lambda_Theta") - RHO, LAMBDA, evaluate=False),
                 sp.Le(LAMBDA, sp.Symbol("lambda_Theta") + RHO, evaluate=False),
             ),
         ),
-        Step(
-            "The rest of the spectrum: with n = r/|r|, each b with E b + n (V^T b) = 0 gives the "
-            "eigenvector (A, b) = (n b^T, b), as its q vanishes and R multiplies it by rho (checked with "
-            "n^T n = 1); with A = -n b^T likewise -rho. D equations for N unknowns: each of +-rho has "
-            "multiplicity at least N - D.",
-            sp.Eq(FIRST * B + unit * SECOND.T * B, sp.ZeroMatrix(D, 1), evaluate=False),
-            (
-                normal_form(seen.first.subs(toward) - RHO * positive.first),
-                _unit(normal_form(seen.second.subs(toward) - RHO * positive.second), "n"),
-            ),
+        *(
+            Step(
+                f"At the excluded value {sign}rho, for r not zero: each b with E b {other} n (V^T b) = 0 "
+                f"gives the eigenvector (A, b) = ({sign}n b^T, b), as its q vanishes and R multiplies it by "
+                f"{sign}rho (checked with n^T n = 1). These are D equations for N unknowns: where N > D the "
+                "multiplicity is at least N - D.",
+                sp.Eq(FIRST * B + factor_ * unit * SECOND.T * B, sp.ZeroMatrix(D, 1), evaluate=False),
+                _rho_gaps(unit, toward, factor_),
+            )
+            for sign, other, factor_ in (("", "+", 1), ("-", "-", -1))
         ),
-        Step("Each evaluation of F costs one symmetric eigenvalue of size D, whatever N is."),
+        Step(
+            "And every A with r^T A = 0 and A V = 0 has, with b = 0, the eigenvalue 0: multiplicity at least "
+            "(D - 1)(N - 1). Each evaluation of F costs one symmetric eigenvalue of size D, whatever N is."
+        ),
     )
 
 
-def _unit(words: Any, name: str) -> dict[Any, Any]:
-    """Words with `n^T n` replaced by 1."""
-    found: dict[Any, Any] = {}
-    for word, value in words.items():
-        kept = word._replace(scalars=tuple(pair for pair in word.scalars if pair != (name, name + "'")[::-1]))
-        found[kept] = sp.expand(found.get(kept, 0) + value)
-    return {word: value for word, value in found.items() if value != 0}
+def _rho_gaps(unit: Any, toward: Any, sign: int) -> list[Any]:
+    """What `R` and the output change leave of an eigenvector to `sign * rho`."""
+    vector = Direction(sign * unit * B.T, B)
+    seen = residual_part(vector)
+    condition = FIRST * B + sign * unit * SECOND.T * B
+    return [
+        normal_form(output_change(vector) - GRAM * condition),
+        normal_form(seen.first.subs(toward) - sign * RHO * vector.first),
+        without_unit(normal_form(seen.second.subs(toward) - sign * RHO * vector.second), "n"),
+    ]

@@ -45,7 +45,8 @@ def proposition_5_3() -> Derivation:
     steps = (
         *premise.steps,
         Step(
-            "Every (w*, e, v) is a fixed point: each law minus its argument is checked to vanish at w = w*.",
+            "Read the laws of w, e, v off the blocks of S+ (that of w over kappa). Every (w*, e, v) is a "
+            "fixed point: each law minus its argument is checked to vanish at w = w*.",
             None,
             still,
         ),
@@ -60,19 +61,22 @@ def proposition_5_3() -> Derivation:
         Step(
             "So the change of w is multiplied by I - eta0 (e + v I) alone: the term of second order in the "
             "step, (w.r) r, is quadratic in r = w - w* and has no derivative there. The Jacobian is block "
-            "triangular: its eigenvalues are 1, for (e, v), and 1 - eta0 mu for the eigenvalues mu of "
-            "Theta = e + v I.",
+            "triangular: its eigenvalues are 1, for (e, v) with symmetric e, and 1 - eta0 mu for the "
+            "eigenvalues mu of Theta = e + v I.",
             1 - ETA0 * mu,
         ),
         Step(
-            "Marginally stable means that the largest modulus of these is 1: since Theta is positive "
-            "semidefinite, 1 - eta0 lambda_max(Theta) = -1.",
+            "The eigenvalues 1, of (e, v), are neutral at every step: they move along the set of "
+            "minimizers. Marginally stable means that the largest modulus of the others, 1 - eta0 mu, is "
+            "1. For w* not zero V is not zero, so every mu >= v > 0 and each 1 - eta0 mu is below 1: the "
+            "modulus 1 is reached only at -1, by the largest mu. Solved for it:",
             sp.Eq(sp.Symbol("lambda_Theta"), 2 / ETA0, evaluate=False),
             sp.solve(sp.Eq(1 - ETA0 * mu, -1), mu)[0] - STATED["5.3-sharpness"](ETA0),
         ),
         Step(
-            "At a minimizer r = 0, so R = 0 and the sharpness is lambda_max(Theta) (Lemma 5.2): exactly "
-            "2/eta0, with no correction.",
+            "The sharpness lambda_H is the largest eigenvalue of gamma^2 H = G + R (Lemma 5.2). At a "
+            "minimizer r = 0, so R = 0, and it is lambda_max(G) = lambda_max(Theta): exactly 2/eta0, with "
+            "no correction.",
             sp.Eq(sp.Symbol("lambda_H"), STATED["5.3-sharpness"](ETA0), evaluate=False),
         ),
     )

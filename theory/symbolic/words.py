@@ -40,6 +40,15 @@ def words_left(left: Mapping[Word, Any], right: Mapping[Word, Any]) -> dict[Word
     return {word: value for word, value in words.items() if value != 0}
 
 
+def without_unit(words: Mapping[Word, Any], name: str) -> dict[Word, Any]:
+    """Words with the square of a unit vector, `name^T name`, replaced by 1."""
+    found: dict[Word, Any] = {}
+    for word, value in words.items():
+        kept = word._replace(scalars=tuple(number for number in word.scalars if number != (name + "'", name)))
+        found[kept] = sp.expand(found.get(kept, 0) + value)
+    return {word: value for word, value in found.items() if value != 0}
+
+
 def _split(term: Any) -> tuple[Any, list[Any]]:
     """Commuting coefficient and the matrix factors of one term."""
     if isinstance(term, sp.MatMul):
