@@ -20,6 +20,12 @@ def derivation_of(name: str) -> Derivation:
     return derivation(name)
 
 
+def holds(name: str, label: str) -> bool:
+    """Whether a derivation's statement of one label is checked and nothing is left of it."""
+    found = derivation_of(name)
+    return any(step.checked and step.label == label for step in found.steps) and not found.failing(label)
+
+
 def derived(
     name: str, label: str, summary: str, _settings: Settings, _report: Callable[[float], None]
 ) -> Outcome:

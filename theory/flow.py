@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from .problem import Array, Problem
 
 
+_FINEST = 1e-13
+"""Smallest relative tolerance that the integrator can keep in float64."""
+
+
 class Conserved(NamedTuple):
     """Two integrals of the flow; the first two power sums of the spectrum of `S J`."""
 
@@ -72,6 +76,7 @@ def conserved_spectrum(state: LatentState, problem: Problem) -> Array:
 
     They are real, as those of `S^(1/2) J S^(1/2)`: D of them at least zero, one at most zero.
     """
+    require_dimension(state, problem)
     dimension = state.w.shape[-1]
     gram = np.empty((*state.v.shape, dimension + 1, dimension + 1))
     gram[..., :-1, :-1], gram[..., -1, -1] = state.e, state.v
@@ -101,9 +106,17 @@ def integrate(state: LatentState, problem: Problem, time: float, tolerance: floa
     Raises
     ------
     InputError
-        If the time is not above zero, the dimensions differ, or the flow could not be integrated so far.
+        If the time is not above zero, the tolerance out of range, the dimensions differ, the start is not
+        finite, or the flow could not be integrated so far.
     """
     require_positive("time", time, example=20 * problem.dimension)
+    if not _FINEST <= tolerance < 1:
+        accepted = f"from {_FINEST:g} to below 1"
+        raise invalid("tolerance", tolerance, accepted=accepted, remedy="pass 1e-12, say")
+    if not all(np.isfinite(part).all() for part in state):
+        raise invalid(
+            "start of the flow", "not finite", accepted="finite numbers", remedy="pass another state"
+        )
     dimension = problem.dimension
 
     def derivative(_time: float, packed: Array) -> Array:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
+
+from .evolution import require_dimension
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,19 +17,32 @@ if TYPE_CHECKING:
     from .state import LatentState
 
 
+def residual(state: LatentState, problem: Problem) -> Array:
+    """`r = w - w*`, shape (..., D).
+
+    Raises
+    ------
+    InputError
+        If the state's dimension differs from the target's.
+    """
+    require_dimension(state, problem)
+    return np.asarray(state.w - problem.target)
+
+
 def loss(state: LatentState, problem: Problem) -> Array:
     """`|w - w*|^2 / 2`, shape (...)."""
-    r = state.w - problem.target
+    r = residual(state, problem)
     return np.asarray(0.5 * np.einsum("...i,...i->...", r, r))
 
 
 def residual_norm(state: LatentState, problem: Problem) -> Array:
     """`|w - w*|`, shape (...)."""
-    return np.asarray(np.linalg.norm(state.w - problem.target, axis=-1))
+    return np.asarray(np.linalg.norm(residual(state, problem), axis=-1))
 
 
 def alignment(state: LatentState, problem: Problem) -> Array:
     """`w.w* / |w*|`, the end-to-end map along the target, shape (...); zero for a zero target."""
+    require_dimension(state, problem)
     norm = np.linalg.norm(problem.target)
     direction = problem.target / norm if norm > 0 else np.zeros_like(problem.target)
     return np.asarray(state.w @ direction)
@@ -59,12 +75,13 @@ def residual_sharpness(state: LatentState, problem: Problem) -> Array:
 
 def hessian_trace(state: LatentState, problem: Problem) -> Array:
     """`tr(gamma^2 H) = tr e + D v`, shape (...): R has trace zero."""
+    require_dimension(state, problem)
     return np.asarray(first_layer_trace(state, problem) + problem.dimension * state.v)
 
 
 def gradient_norm(state: LatentState, problem: Problem) -> Array:
     """Gradient norm in the learning-rate metric, `|gamma grad L| = sqrt(r.Theta r)`, shape (...)."""
-    r = state.w - problem.target
+    r = residual(state, problem)
     return np.asarray(np.sqrt(np.einsum("...i,...i->...", r, _ntk_times(state, r))))
 
 
@@ -73,7 +90,7 @@ def directional_sharpness(state: LatentState, problem: Problem) -> Array:
 
     In the learning-rate metric; zero where the gradient is.
     """
-    r = state.w - problem.target
+    r = residual(state, problem)
     ntk_r = _ntk_times(state, r)
     form = np.einsum("...i,...i->...", ntk_r, ntk_r) + 2 * problem.kappa**2 * np.einsum(
         "...i,...i,...j,...j->...", r, r, state.w, r
@@ -93,7 +110,7 @@ def reduced_hessian(state: LatentState, problem: Problem) -> Array:
     are `dE = a V^T + r (E^T p)^T`, `dV = E^T y + beta V`. Not symmetric: the coordinates are not orthonormal.
     """
     (w, e, v), dimension, kappa = state, problem.dimension, problem.kappa
-    r = w - problem.target
+    r = residual(state, problem)
     one, nothing = np.eye(dimension), np.zeros((dimension, dimension))
     column, row = np.zeros((dimension, 1)), np.zeros((1, dimension))
     # the scaled change of the output, q = v a + kappa r (w.p) + e y + kappa w beta
@@ -117,14 +134,15 @@ def sharpness(state: LatentState, problem: Problem) -> Array:
                     - lambda_max(e + c/lambda (r w^T + w r^T) + c v/lambda^2 r r^T),
 
     a Schur complement of `lambda - gamma^2 H`: negative below the largest eigenvalue, positive above it.
-    Lemma 5.2 brackets the zero within `rho` of `lambda_max(Theta)`, so the search cannot fail.
+    Lemma 5.2 brackets the zero within `rho` of `lambda_max(Theta)`, so the search cannot fail. NaN for a
+    state that is not finite, as that of a diverged run.
     """
-    lead = state.v.shape
-    dimension = problem.dimension
+    require_dimension(state, problem)
+    lead, dimension = np.shape(state.v), problem.dimension
     flat = zip(
         state.w.reshape(-1, dimension),
         state.e.reshape(-1, dimension, dimension),
-        state.v.reshape(-1),
+        np.reshape(state.v, -1),
         strict=True,
     )
     values = [_sharpness(w, e, float(v), problem) for w, e, v in flat]
@@ -132,6 +150,8 @@ def sharpness(state: LatentState, problem: Problem) -> Array:
 
 
 def _sharpness(w: Array, e: Array, v: float, problem: Problem) -> float:
+    if not (np.isfinite(w).all() and np.isfinite(e).all() and math.isfinite(v)):
+        return math.nan
     r = w - problem.target
     kappa = problem.kappa
     rho = kappa * float(np.linalg.norm(r))

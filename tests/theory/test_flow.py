@@ -287,3 +287,17 @@ def test_every_statement_about_the_integrals_can_fail(
 ) -> None:
     monkeypatch.setitem(symbolic.STATED, "flow", lambda *symbols: mistake(symbolic.integrals(*symbols)))
     assert label in {step.label for step in symbolic.flow_integrals().failing()}
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, 1e-16, 1.0, math.nan])
+def test_a_tolerance_that_no_integrator_keeps_is_refused(tolerance: float) -> None:
+    problem = Problem(parametrization("mup"), 3, np.ones(2))
+    with pytest.raises(InputError, match="tolerance is"):
+        room.integrate(limit_state(problem, np.random.default_rng(0)), problem, 1.0, tolerance)
+
+
+def test_a_start_that_is_not_finite_does_not_flow() -> None:
+    problem = Problem(parametrization("mup"), 3, np.ones(2))
+    start = limit_state(problem, np.random.default_rng(0))
+    with pytest.raises(InputError, match="start of the flow is not finite"):
+        room.integrate(start._replace(w=start.w * np.nan), problem, 1.0)

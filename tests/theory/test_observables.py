@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from superconsistency.errors import InputError
 from superconsistency.neural import dense_hessian
 from superconsistency.theory import (
     OBSERVABLES,
@@ -141,3 +142,23 @@ def test_a_state_at_its_target_has_no_gradient_and_no_curvature_along_it() -> No
     state = latent_state(fitted, weights)
     assert OBSERVABLES["gradient_norm"].compute(state, fitted) == 0
     assert OBSERVABLES["directional_sharpness"].compute(state, fitted) == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in OBSERVABLES if name not in {"second_layer", "first_layer_trace", "ntk_sharpness"}],
+)
+def test_a_state_of_another_dimension_has_no_observables(name: str) -> None:
+    problem = Problem(parametrization("mup"), 3, np.ones(2))
+    state = latent_state(problem, gaussian_weights(problem, np.random.default_rng(0)))
+    with pytest.raises(InputError, match="dimension of the state is 2"):
+        OBSERVABLES[name].compute(state, Problem(problem.parametrization, 3, np.ones(1)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_the_sharpness_of_a_state_that_is_not_finite_is_nan(bad: float) -> None:
+    problem = Problem(parametrization("mup"), 3, np.ones(2))
+    state = latent_state(problem, gaussian_weights(problem, np.random.default_rng(0)))
+    for field in LatentState._fields:
+        broken = state._replace(**{field: getattr(state, field) * bad})
+        assert np.isnan(OBSERVABLES["sharpness"].compute(broken, problem))

@@ -105,3 +105,11 @@ def test_a_zero_target_is_stable_at_any_rate() -> None:
     assert float(flattest_minimizer(problem).v) == 0
     with pytest.raises(InputError, match="target that is not zero"):
         minimizer(problem, 1.0)
+
+
+def test_the_published_band_is_the_printed_one() -> None:
+    problem = Problem(parametrization("ntp"), 7, np.array([3.0, 4.0]))
+    band = marginal_sharpness(problem, 0.5)
+    # eta0 gamma^2 |w*|^2 / (N D) with gamma = 1
+    assert band.highest - band.exact == pytest.approx(0.5 * 25 / 14)
+    assert band.exact - band.lowest == pytest.approx(0.5 * 25 / 14)

@@ -159,12 +159,15 @@ def coefficient(words: Mapping[Any, Any], power: int, symbol: Any = T) -> dict[A
 _GREEK = {
     "alpha": "α",
     "beta": "β",
+    "chi": "χ",
     "eta": "η",
     "gamma": "γ",
     "kappa": "κ",
     "lambda": "λ",
     "mu": "μ",
+    "phi": "φ",
     "rho": "ρ",
+    "sigma": "σ",
     "Theta": "Θ",
 }
 _LETTER = rf"(?<![A-Za-z])(?:{'|'.join(_GREEK)})(?![A-Za-z])"
