@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from . import options
-from .errors import InputError, require_distinct, require_known, require_whole
+from .errors import InputError, invalid, require_distinct, require_known, require_whole
 from .options import DataDir, Device, Download, Every, Json, Name, Output, Picture, Rates, Seed, Seeds, Widths
 
 if TYPE_CHECKING:
@@ -116,6 +116,11 @@ def derive(
     from .console import print_derivation, print_derivations, print_json, stdout
     from .theory.symbolic import DERIVATIONS, derivation
 
+    if latex and (as_json or name is None):
+        given = "--latex --json" if as_json else "--latex"
+        raise invalid(
+            given, name or "no name", accepted="a name with one of them", remedy="derive 5.1 --latex"
+        )
     if name is None:
         print_derivations([derivation(known) for known in DERIVATIONS], as_json=as_json)
         return

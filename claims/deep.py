@@ -234,7 +234,8 @@ def _ntp(settings: Settings, report: Callable[[float], None]) -> Outcome:
     missed = _missed(multiplied, predicted)
     columns = ("reading", "L", "log-log slope", "95% low", "95% high", f"median at {WIDTHS[-1]}", "predicted")
     evidence = Evidence(
-        "exponent of the optimum 0 with NTP's multipliers and rate, -1 in two other readings, to "
+        "readings share draws and differ by powers of n, each checked by autograd on its raw weights: "
+        "exponent of the optimum 0 with NTP's multipliers and rate, -1 in two others, to "
         f"{largest:.2f}; medians within {missed:.1%} of the limit at width {WIDTHS[-1]}",
         {"raw weights by autograd against the polynomial, relative": gap, "missed": missed},
         largest,
@@ -345,7 +346,7 @@ DEEP_CLAIMS = (
     Claim(
         id="one-step-transfer-mup",
         room="theory",
-        statement="Under muP the best rate of the first step tends to m y^T K y / (L |K y|^2) like n^-1/2",
+        statement="On bounded intervals muP's best first rate tends to m y^T K y/(L |K y|^2) like n^-1/2",
         source=_SOURCE,
         kind=Kind.NUMERIC,
         method=f"{_METHOD}; rates up to {BOUND:g} times the limit",

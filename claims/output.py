@@ -183,8 +183,8 @@ def _confidence(
 
 
 def _cross_entropy(settings: Settings, report: Callable[[float], None]) -> Outcome:
-    from ..theory.symbolic import output  # noqa: PLC0415 - SymPy is loaded when asked for
-    from ..theory.symbolic.core import nothing_left  # noqa: PLC0415 - as above
+    from ..theory.symbolic import output
+    from ..theory.symbolic.core import nothing_left
 
     seen = trained_softmax(settings.seed, report)
     start, end = seen[0], seen[-1]
@@ -225,8 +225,8 @@ def _cross_entropy(settings: Settings, report: Callable[[float], None]) -> Outco
 
 
 def _sign(settings: Settings, _report: Callable[[float], None]) -> Outcome:
-    from ..theory.symbolic import output  # noqa: PLC0415 - SymPy is loaded when asked for
-    from ..theory.symbolic.core import nothing_left  # noqa: PLC0415 - as above
+    from ..theory.symbolic import output
+    from ..theory.symbolic.core import nothing_left
 
     network = squared_network(SIZES[0], settings.seed)
     identity = np.broadcast_to(np.eye(SIZES[0][-1]), (SIZES[0][0], SIZES[0][-1], SIZES[0][-1]))
@@ -249,7 +249,7 @@ def _sign(settings: Settings, _report: Callable[[float], None]) -> Outcome:
 
 
 def _shapes(settings: Settings, _report: Callable[[float], None]) -> Outcome:
-    from ..theory.symbolic import output  # noqa: PLC0415 - SymPy is loaded when asked for
+    from ..theory.symbolic import output
 
     network = squared_network(SIZES[0], settings.seed)
     jacobian = network.curvature.jacobian

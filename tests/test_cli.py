@@ -316,6 +316,14 @@ def test_an_unknown_derivation_is_one_line(capsys: pytest.CaptureFixture[str]) -
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("options", [["--latex"], ["5.1", "--latex", "--json"]])
+def test_latex_needs_one_name_and_no_other_form(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, "derive", *options)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
 def test_wishart_starts_reach_widths_that_no_weights_do(capsys: pytest.CaptureFixture[str]) -> None:
     options = [
         "--widths",

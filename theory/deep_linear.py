@@ -381,9 +381,17 @@ def limit_learning_rate(data: LinearData, depth: int, outputs: Array | None = No
     Raises
     ------
     InputError
-        If `K chi` is zero, for instance with a zero target under muP: then there is no limit.
+        If the outputs are not one an example, or if `K chi` is zero, for instance with a zero target under
+        muP: then there is no limit.
     """
     require_whole("depth", depth, least=1, example=3)
+    if outputs is not None and np.shape(outputs) != data.targets.shape:
+        raise invalid(
+            "shape of the outputs",
+            np.shape(outputs),
+            accepted=f"that of the targets, {data.targets.shape}",
+            remedy="pass one number an example",
+        )
     residual = -data.targets if outputs is None else np.asarray(outputs, dtype=np.float64) - data.targets
     direction = data.kernel @ residual
     size = float(np.linalg.norm(direction))

@@ -61,6 +61,7 @@ def flow(state: LatentState, problem: Problem) -> LatentState:
 def conserved(state: LatentState, problem: Problem) -> Conserved:
     """The integrals of a state; gradient descent changes the first by `eta0^2 c (v |r|^2 - r.e r)` a step."""
     w, e, v = state
+    require_dimension(state, problem)
     return Conserved(
         np.asarray(np.einsum("...ii->...", e) - v),
         np.asarray(

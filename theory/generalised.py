@@ -61,6 +61,7 @@ class LinearNetwork:
     def __post_init__(self) -> None:
         for name, example in (("width", 64), ("dimension", 10), ("outputs", 3)):
             require_whole(name, getattr(self, name), least=1, example=example)
+            object.__setattr__(self, name, int(getattr(self, name)))
 
     @property
     def multiplier(self) -> float:
@@ -296,6 +297,10 @@ def cross_entropy_gradient(w: Array, inputs: Array, labels: NDArray[np.int64]) -
     _require_batch(w, inputs)
     _require_shape("shape of the labels", labels, (len(inputs),))
     classes = w.shape[1]
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise invalid(
+            "type of the labels", str(labels.dtype), accepted="integers", remedy="pass whole numbers"
+        )
     outside = labels[(labels < 0) | (labels >= classes)]
     if outside.size:
         accepted = f"classes from 0 to {classes - 1}"
@@ -306,6 +311,8 @@ def cross_entropy_gradient(w: Array, inputs: Array, labels: NDArray[np.int64]) -
 
 
 def _require_batch(w: Array, inputs: Array) -> None:
+    if w.ndim != 2:
+        raise invalid("shape of W", w.shape, accepted="(D, K)", remedy="pass w[:, None] for one output")
     if inputs.ndim != 2 or len(inputs) == 0 or inputs.shape[1] != len(w):
         accepted = f"(n, {len(w)}) with n at least 1"
         raise invalid("shape of the inputs", inputs.shape, accepted=accepted, remedy="pass rows of length D")

@@ -96,7 +96,7 @@ def directional_sharpness(state: LatentState, problem: Problem) -> Array:
         "...i,...i,...j,...j->...", r, r, state.w, r
     )
     square = np.einsum("...i,...i->...", r, ntk_r)
-    return np.asarray(np.divide(form, square, out=np.zeros_like(square), where=square > 0))
+    return np.asarray(np.divide(form, square, out=np.zeros_like(square), where=square != 0))
 
 
 def _ntk_times(state: LatentState, vector: Array) -> Array:

@@ -135,7 +135,7 @@ def minimizer(problem: Problem, sharpness: float) -> LatentState:
             remedy="ask for a sharper one or lower the target's norm",
         )
     half = sharpness / least
-    ratio = half + math.sqrt(half**2 - 1)
+    ratio = half + math.sqrt(half - 1) * math.sqrt(half + 1)
     return LatentState(flattest.w, flattest.e / ratio, np.asarray(float(flattest.v) * ratio))
 
 

@@ -129,7 +129,7 @@ def _sharpness_equation(change: Callable[..., Any]) -> Callable[..., Any]:
     return formula
 
 
-_subspace = STATED["invariant-subspace"]
+_subspace, _planar, _cubic = (STATED[name] for name in ("invariant-subspace", "planar-sharpness", "cubic"))
 
 SEEDED: dict[str, tuple[str, str, Callable[[], Callable[..., Any]]]] = {
     "lemma 5.2 without v": (
@@ -186,6 +186,16 @@ SEEDED: dict[str, tuple[str, str, Callable[[], Callable[..., Any]]]] = {
         "invariant-subspace",
         "invariant-subspace",
         lambda: lambda s, r, k, parts: tuple(_subspace(s, r, k, parts)[index] for index in (0, 2, 2, 3)),
+    ),
+    "a planar sharpness with the smaller root": (
+        "planar-sharpness",
+        "planar-sharpness",
+        lambda: lambda a, p, s, c, x: (2 * p - _planar(a, p, s, c, x)[0], *_planar(a, p, s, c, x)[1:]),
+    ),
+    "a period doubling before the edge": (
+        "cubic-bifurcations",
+        "cubic",
+        lambda: lambda mu: _cubic(mu) | {"doubling": -2 - _cubic(mu)["doubling"]},
     ),
     "a trace without the dimension": (
         "observables",

@@ -162,3 +162,5 @@ def test_the_sharpness_of_a_state_that_is_not_finite_is_nan(bad: float) -> None:
     for field in LatentState._fields:
         broken = state._replace(**{field: getattr(state, field) * bad})
         assert np.isnan(OBSERVABLES["sharpness"].compute(broken, problem))
+    unknown = state._replace(w=state.w * np.nan)
+    assert np.isnan(OBSERVABLES["directional_sharpness"].compute(unknown, problem))

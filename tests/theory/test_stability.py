@@ -22,6 +22,9 @@ from superconsistency.theory import (
     smallest_minimizer_sharpness,
     uniform_target,
 )
+from superconsistency.theory.symbolic import start
+from superconsistency.theory.symbolic.core import ETA0, KAPPA
+from superconsistency.theory.symbolic.stability import published_left_over
 
 from .strategies import networks
 
@@ -113,3 +116,24 @@ def test_the_published_band_is_the_printed_one() -> None:
     # eta0 gamma^2 |w*|^2 / (N D) with gamma = 1
     assert band.highest - band.exact == pytest.approx(0.5 * 25 / 14)
     assert band.exact - band.lowest == pytest.approx(0.5 * 25 / 14)
+
+
+def test_the_published_jacobian_differs_by_the_printed_term_alone() -> None:
+    """Eq. 21: + eta0^2 gamma^2/(N D) w* w*^T, applied to a change of w; nothing else is left over."""
+    (word, value), *others = published_left_over().items()
+    assert not others
+    assert (word.scalars, word.rest) == ((("dw'", "w_*"),), ("w_*",))
+    assert value == -(ETA0**2) * KAPPA**2
+
+
+def test_the_published_orders_of_sp_are_the_printed_ones() -> None:
+    """App. C.3.2 as printed: Var e_ij = O(N), Var v = O(N^-2)."""
+    assert start.STATED["C.3.2"]() == {"e_ii": 1, "e_ij": 1, "v": -2}
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e10, 1e200])
+def test_a_minimizer_as_sharp_as_asked_is_found(factor: float) -> None:
+    problem = Problem(parametrization("mup"), 8, uniform_target(3, 1.0))
+    wanted = factor * smallest_minimizer_sharpness(problem)
+    state = minimizer(problem, wanted)
+    assert float(state.v) + np.linalg.eigvalsh(state.e)[-1] == pytest.approx(wanted, rel=1e-12)

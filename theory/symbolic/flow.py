@@ -367,6 +367,8 @@ def _top_steps(stated: FinalState, top: Any) -> tuple[Step, ...]:
             (
                 sp.expand(polynomial.subs(LAMBDA, stated.top)),
                 sp.expand(stated.top * other - G**2 + S**2 * B**2),
+                # where w* and w0 are orthogonal the two roots are s^2 and -b^2: the first is the larger
+                sp.simplify(stated.top.subs(G, 0) - S**2),
             ),
             label="top",
         ),

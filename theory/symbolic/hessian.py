@@ -108,16 +108,6 @@ def lemma_5_2() -> Derivation:
     """Lemma 5.2: the NTK, the spectrum of R with multiplicities, and both bounds on the sharpness."""
     stated = STATED["5.2"](STATE, D, N)
     ntk = output_change(gauss_newton(Q))
-    once = residual_part(Direction(A, B))
-    thrice = residual_part(residual_part(once))
-    square = residual_part(once)
-    cube_gap = [
-        normal_form(three - COUPLING * one * RESIDUAL.T * RESIDUAL)
-        if one.shape[1] == 1
-        else normal_form(three.T * Q - COUPLING * one.T * Q * RESIDUAL.T * RESIDUAL)
-        for three, one in zip(thrice, once, strict=True)
-    ]
-    plus, minus, zero = (stated.multiplicities[key] for key in ("rho", "-rho", "0"))
     rho_squared = normal_form(stated.bound_squared(COUPLING, RESIDUAL) - COUPLING * RESIDUAL.T * RESIDUAL)
     steps = (
         *hessian_steps(),
@@ -134,6 +124,43 @@ def lemma_5_2() -> Derivation:
             normal_form(ntk - in_weights(stated.ntk(Q))),
             label="ntk",
         ),
+        *_spectrum_steps(stated.multiplicities),
+        Step(
+            "Let lambda_H be the sharpness, the largest eigenvalue of gamma^2 H, and lambda_Theta that of "
+            "Theta, which is that of G, too. By Weyl's inequality for G + R, with R between -rho and rho, "
+            "they differ by at most rho, above and below. That the published bound is this rho is checked.",
+            sp.Abs(sp.Symbol("lambda_H") - sp.Symbol("lambda_Theta")) <= RHO,
+            rho_squared,
+            label="bound",
+        ),
+        Step(
+            "Besides, G is positive semidefinite, so the sharpness is at least lambda_max(R) = rho.",
+            sp.Symbol("lambda_H") >= RHO,
+        ),
+    )
+    return Derivation(
+        "5.2",
+        "NTK Theta = e + v I; spectrum of R; the sharpness lies within kappa |r| of the NTK's largest "
+        "eigenvalue",
+        "Lemma 5.2",
+        steps,
+        {"ntk": stated.ntk(Q), "multiplicities": stated.multiplicities},
+    )
+
+
+def _spectrum_steps(multiplicities: dict[str, Any]) -> tuple[Step, ...]:
+    """The spectrum of R, from its powers and traces."""
+    once = residual_part(Direction(A, B))
+    thrice = residual_part(residual_part(once))
+    square = residual_part(once)
+    cube_gap = [
+        normal_form(three - COUPLING * one * RESIDUAL.T * RESIDUAL)
+        if one.shape[1] == 1
+        else normal_form(three.T * Q - COUPLING * one.T * Q * RESIDUAL.T * RESIDUAL)
+        for three, one in zip(thrice, once, strict=True)
+    ]
+    plus, minus, zero = (multiplicities[key] for key in ("rho", "-rho", "0"))
+    return (
         Step(
             "R is symmetric, as <(A', b'), R (A, b)> = kappa r^T (A' b + A b') does not change with the "
             "two directions exchanged. R^3 = rho^2 R with rho = kappa |r| (checked for every direction), "
@@ -164,26 +191,6 @@ def lemma_5_2() -> Derivation:
             ],
             label="spectrum",
         ),
-        Step(
-            "Let lambda_H be the sharpness, the largest eigenvalue of gamma^2 H, and lambda_Theta that of "
-            "Theta, which is that of G, too. By Weyl's inequality for G + R, with R between -rho and rho, "
-            "they differ by at most rho, above and below. That the published bound is this rho is checked.",
-            sp.Abs(sp.Symbol("lambda_H") - sp.Symbol("lambda_Theta")) <= RHO,
-            rho_squared,
-            label="bound",
-        ),
-        Step(
-            "Besides, G is positive semidefinite, so the sharpness is at least lambda_max(R) = rho.",
-            sp.Symbol("lambda_H") >= RHO,
-        ),
-    )
-    return Derivation(
-        "5.2",
-        "NTK Theta = e + v I; spectrum of R; the sharpness lies within kappa |r| of the NTK's largest "
-        "eigenvalue",
-        "Lemma 5.2",
-        steps,
-        {"ntk": stated.ntk(Q), "multiplicities": stated.multiplicities},
     )
 
 

@@ -115,7 +115,11 @@ def planar_sharpness_derivation() -> Derivation:
             "its distance from half the sum of the roots squares to the discriminant over four, which is at "
             "least (2 a - s)^2/D as p >= |a|/sqrt(D).",
             sp.Eq(LAMBDA, along, evaluate=False),
-            sp.expand(quadratic - ((LAMBDA - P) ** 2 - squared)),
+            # at the start the root is real and positive: the larger of the two, not the smaller
+            (
+                sp.expand(quadratic - ((LAMBDA - P) ** 2 - squared)),
+                sp.simplify((along - P).subs({A: 0, P: 1 / D}) - sp.sqrt(1 / D**2 + S**2 / D)),
+            ),
             label="along",
         ),
         Step(
@@ -340,6 +344,7 @@ def _cycle_steps(stated: Mapping[str, Any], f: Callable[[Any], Any]) -> tuple[St
                 sp.expand(slope - stated["cycle multiplier"]),
                 stated["cycle multiplier"].subs(MU, 1) - 1,
                 sp.expand(stated["cycle multiplier"].subs(MU, stated["doubling"]) + 1),
+                "" if stated["doubling"] > 1 else "the period doubles before the two-cycle exists",
             ),
             label="doubling",
         ),

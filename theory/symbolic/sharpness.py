@@ -32,19 +32,28 @@ NAMED = sp.MatrixSymbol("B_lambda", D, D)
 
 def exact_sharpness() -> Derivation:
     """The sharpness at any time as a root of one equation in (w, e, v)."""
-    w = STATE.w
     factor, matrix = STATED["exact-sharpness"](STATE, RESIDUAL, COUPLING, LAMBDA)
-    inside = Direction((Q * SECOND.T + KAPPA * RESIDUAL * B.T) / LAMBDA, B)
-    second = FIRST.T * Q + KAPPA * SECOND * (Q.T * RESIDUAL) / LAMBDA
-    inserted = residual_part(inside).second + FIRST.T * Q
-    # alpha lambda kappa m (A V + E b) without its first term alpha v q, for alpha b = `second`
-    reduced = GRAM * (KAPPA * RESIDUAL * second.T * SECOND + LAMBDA * FIRST * second)
-    law = congruence().result["e"].subs(TARGET, w - RESIDUAL).subs(ETA0, -1 / LAMBDA)
-    step = FIRST + KAPPA / LAMBDA * RESIDUAL * SECOND.T
-    alpha = LAMBDA - RHO**2 / LAMBDA
-    number = sp.Symbol("v", positive=True)
     steps = (
         *hessian_steps(),
+        *_elimination_steps(),
+        *_equation_steps(factor, matrix),
+        *_largest_root_steps(factor),
+        *_edge_steps(factor),
+    )
+    return Derivation(
+        "exact-sharpness",
+        "The sharpness is the only zero, above kappa |r|, of an equation in (w, e, v), or else kappa |r|",
+        "beyond the paper, which leaves it open at the end of Section 5.1",
+        steps,
+        {"factor": factor(sp.Symbol("v"), RHO**2), "matrix": matrix},
+    )
+
+
+def _elimination_steps() -> tuple[Step, ...]:
+    """A and b from q, by the eigenvector equation."""
+    inside, second = _inside(), _second()
+    inserted = residual_part(inside).second + FIRST.T * Q
+    return (
         Step(
             "Let lambda be an eigenvalue and (A, b) not zero an eigenvector: lambda A = q V^T + kappa r "
             "b^T and lambda b = E^T q + kappa A^T r. Suppose lambda is none of 0, rho, -rho, with rho = "
@@ -61,6 +70,29 @@ def exact_sharpness() -> Derivation:
             "With alpha = lambda - rho^2/lambda, which is not zero, this gives b from q alone.",
             sp.Eq(ALPHA * B, second, evaluate=False),
         ),
+    )
+
+
+def _inside() -> Direction:
+    """The eigenvector with A from q and b."""
+    return Direction((Q * SECOND.T + KAPPA * RESIDUAL * B.T) / LAMBDA, B)
+
+
+def _second() -> Any:
+    """`alpha b` from q."""
+    return FIRST.T * Q + KAPPA * SECOND * (Q.T * RESIDUAL) / LAMBDA
+
+
+def _equation_steps(factor: Any, matrix: Any) -> tuple[Step, ...]:
+    """The equation that q has to solve, and what its matrix is."""
+    w, second = STATE.w, _second()
+    # alpha lambda kappa m (A V + E b) without its first term alpha v q, for alpha b = `second`
+    reduced = GRAM * (KAPPA * RESIDUAL * second.T * SECOND + LAMBDA * FIRST * second)
+    law = congruence().result["e"].subs(TARGET, w - RESIDUAL).subs(ETA0, -1 / LAMBDA)
+    step = FIRST + KAPPA / LAMBDA * RESIDUAL * SECOND.T
+    alpha = LAMBDA - RHO**2 / LAMBDA
+    number = sp.Symbol("v", positive=True)
+    return (
         Step(
             "Now A and b depend on q alone, and q = kappa m (A V + E b) has to agree with itself. Multiply "
             "this by alpha lambda and put in A, then alpha b. The term q V^T of A gives alpha v q, as "
@@ -94,15 +126,6 @@ def exact_sharpness() -> Derivation:
             (normal_form(law - matrix), normal_form(in_weights(matrix) - GRAM * step * step.T)),
             label="equation",
         ),
-        *_largest_root_steps(factor),
-        *_edge_steps(factor),
-    )
-    return Derivation(
-        "exact-sharpness",
-        "The sharpness is the only zero, above kappa |r|, of an equation in (w, e, v), or else kappa |r|",
-        "beyond the paper, which leaves it open at the end of Section 5.1",
-        steps,
-        {"factor": factor(sp.Symbol("v"), RHO**2), "matrix": matrix},
     )
 
 
