@@ -386,11 +386,9 @@ def limit_learning_rate(data: LinearData, depth: int, outputs: Array | None = No
     """
     require_whole("depth", depth, least=1, example=3)
     if outputs is not None and np.shape(outputs) != data.targets.shape:
+        accepted = f"that of the targets, {data.targets.shape}"
         raise invalid(
-            "shape of the outputs",
-            np.shape(outputs),
-            accepted=f"that of the targets, {data.targets.shape}",
-            remedy="pass one number an example",
+            "shape of the outputs", np.shape(outputs), accepted=accepted, remedy="pass one an example"
         )
     residual = -data.targets if outputs is None else np.asarray(outputs, dtype=np.float64) - data.targets
     direction = data.kernel @ residual

@@ -26,6 +26,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ..errors import invalid, require_positive, require_whole
+from .problem import LatentScales
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LinearNetwork:
+class LinearNetwork(LatentScales):
     """Sizes and parametrization of `W = multiplier * E V`.
 
     Attributes
@@ -62,26 +63,6 @@ class LinearNetwork:
         for name, example in (("width", 64), ("dimension", 10), ("outputs", 3)):
             require_whole(name, getattr(self, name), least=1, example=example)
             object.__setattr__(self, name, int(getattr(self, name)))
-
-    @property
-    def multiplier(self) -> float:
-        """Output multiplier `m`."""
-        return self._at("multiplier")
-
-    @property
-    def learning_rate_scale(self) -> float:
-        """Raw learning rate over `eta0` (`gamma^2`)."""
-        return self._at("learning_rate")
-
-    @property
-    def kappa(self) -> float:
-        """Coupling `kappa = gamma^2 m`."""
-        return self._at("kappa")
-
-    @property
-    def gram(self) -> float:
-        """Normalisation `kappa m` of the Gram matrices."""
-        return self._at("gram")
 
     def _at(self, name: str) -> float:
         scale = getattr(self.parametrization, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,36 @@ from .parametrization import Parametrization
 Array = NDArray[np.float64]
 
 
+class LatentScales(ABC):
+    """What a parametrization makes of a network's sizes."""
+
+    @property
+    def kappa(self) -> float:
+        """Coupling `kappa` of the evolution laws; the only place where width can enter them."""
+        return self._at("kappa")
+
+    @property
+    def gram(self) -> float:
+        """Normalisation of `e` and `v`."""
+        return self._at("gram")
+
+    @property
+    def multiplier(self) -> float:
+        """Output multiplier of the network."""
+        return self._at("multiplier")
+
+    @property
+    def learning_rate_scale(self) -> float:
+        """Raw learning rate over `eta0` (`gamma^2`)."""
+        return self._at("learning_rate")
+
+    @abstractmethod
+    def _at(self, name: str) -> float:
+        """A scale of the parametrization at the network's sizes."""
+
+
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(LatentScales):
     """Regression of `w = multiplier * E V` on a target, with whitened data (`X = I_D`).
 
     Attributes
@@ -48,26 +77,6 @@ class Problem:
     def dimension(self) -> int:
         """Input dimension `D`."""
         return int(self.target.size)
-
-    @property
-    def kappa(self) -> float:
-        """Coupling `kappa` of the evolution laws; the only place where width can enter them."""
-        return self._at("kappa")
-
-    @property
-    def gram(self) -> float:
-        """Normalisation of `e` and `v`."""
-        return self._at("gram")
-
-    @property
-    def multiplier(self) -> float:
-        """Output multiplier of the network."""
-        return self._at("multiplier")
-
-    @property
-    def learning_rate_scale(self) -> float:
-        """Raw learning rate over `eta0` (`gamma^2`)."""
-        return self._at("learning_rate")
 
     def _at(self, name: str) -> float:
         scale = getattr(self.parametrization, name)
