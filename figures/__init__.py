@@ -1,7 +1,8 @@
 """Pictures: functions that draw data into given axes, and the gallery of named figures."""
 
 from .curves import draw_curves, draw_edge, draw_transfer
-from .gallery import FIGURES, SCALES, Drawing, FigureSettings, draw_figure, draw_record, save_drawing
+from .drawing import SCALES, Drawing, FigureSettings, draw_record, save_drawing
+from .gallery import FIGURES, draw_figure
 from .portrait import draw_orbit, draw_portrait
 from .style import paper_style
 

@@ -17,7 +17,7 @@ from superconsistency.figures import (
     draw_figure,
     draw_portrait,
     draw_transfer,
-    gallery,
+    networks,
     save_drawing,
 )
 from superconsistency.simulations import Ensemble, schedule, simulate
@@ -97,12 +97,12 @@ def test_figure_10_finds_the_curves_aligned_under_mup_and_not_under_ntp(tmp_path
 
 def test_figure_1_is_composed_of_both_parametrizations(monkeypatch: pytest.MonkeyPatch) -> None:
     recipes = {
-        "mup": gallery._Recipe((0.25, 0.5), 0.5),
-        "ntp": gallery._Recipe((3.5, 7.0), 7.0),
+        "mup": networks._Recipe((0.25, 0.5), 0.5),
+        "ntp": networks._Recipe((3.5, 7.0), 7.0),
     }
-    monkeypatch.setattr(gallery, "_FIGURE_1", recipes)
-    monkeypatch.setattr(gallery, "_FIGURE_1_WIDTHS", (2, 4))
-    monkeypatch.setattr(gallery, "_FIGURE_1_STEPS", {"digits": 16})
+    monkeypatch.setattr(networks, "_FIGURE_1", recipes)
+    monkeypatch.setattr(networks, "_FIGURE_1_WIDTHS", (2, 4))
+    monkeypatch.setattr(networks, "_FIGURE_1_STEPS", {"digits": 16})
     calls: list[tuple[float, float]] = []
     drawing = draw_figure("1", FigureSettings(on_progress=lambda *call: calls.append(call)))
     assert len(drawing.figure.axes) == 6

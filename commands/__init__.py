@@ -1,0 +1,1 @@
+"""The commands of the command line, by subject: each parses, calls and prints."""

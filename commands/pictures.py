@@ -1,0 +1,46 @@
+"""Command `figure`: the figures of the gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import require_known, require_whole
+from ..options import DataDir, Device, Download, Json, Seed
+
+
+def figure(
+    *,
+    name: Annotated[str, typer.Argument(help="1, 10 or portrait.")],
+    scale: Annotated[str, typer.Option(help="laptop: at most ten minutes on two cores.")] = "laptop",
+    data_dir: DataDir = None,
+    download: Download = False,
+    output: Annotated[Path, typer.Option(help="Folder for the PDF, PNG and JSON.")] = Path(),
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make a figure of the paper, with what its numbers say."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from .. import figures
+    from ..console import print_json, progress_bar, stdout
+    from ..neural import resolve_device
+    from ..records import require_writable
+
+    require_known("figure", name, figures.FIGURES)
+    require_whole("seed", seed, least=0, example=0)
+    resolve_device(device)
+    stem = output / f"figure-{name}"
+    require_writable(stem.with_suffix(".png"))
+    with progress_bar(f"figure {name}") as progress:
+        settings = figures.FigureSettings(scale, seed, device, data_dir, download, progress)
+        drawing = figures.draw_figure(name, settings)
+    paths = [str(path) for path in figures.save_drawing(drawing, stem)]
+    if as_json:
+        print_json({"figure": name, "files": paths, "verdict": drawing.verdict, "numbers": drawing.numbers})
+    else:
+        stdout().print(f"figure {name}: {drawing.verdict}\n" + "\n".join(paths), soft_wrap=True)

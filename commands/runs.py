@@ -1,0 +1,193 @@
+"""Commands `simulate` and `train`: runs that give a record."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import options
+from ..errors import require_distinct, require_known
+from ..options import (
+    DataDir,
+    Device,
+    Download,
+    Every,
+    Json,
+    Name,
+    Output,
+    Picture,
+    Rates,
+    Seed,
+    Seeds,
+    Widths,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import xarray as xr
+
+    from ..records import RecordKeeper
+
+
+def simulate(
+    *,
+    parametrization: Name = "mup",
+    dim: Annotated[int, typer.Option(help="Input dimension D.")] = 20,
+    widths: Widths = "64,256,1024",
+    target_norm: Annotated[float, typer.Option(help="Norm of the target w*.")] = 1.0,
+    learning_rate: Rates = "0.5",
+    steps: Annotated[int, typer.Option(help="Gradient-descent steps.")] = 200,
+    seeds: Seeds = 10,
+    record: Annotated[str, typer.Option(help="Quantities to record, comma-separated.")] = "loss,sharpness",
+    every: Every = None,
+    start: Annotated[
+        str,
+        typer.Option(
+            help="gaussian: drawn weights; wishart: of their law, at any width; limit: infinite width."
+        ),
+    ] = "gaussian",
+    method: Annotated[str, typer.Option(help="auto, full (w, e, v) or factored.")] = "auto",
+    output: Output = None,
+    figure: Picture = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Iterate the latent system over widths (inf is one), learning rates and seeds."""
+    from .. import simulations, theory
+    from ..console import progress_bar
+    from ..records import RecordKeeper
+
+    require_known("device", device, ("auto", "cpu"))
+    starts = {
+        "gaussian": theory.initial_state,
+        "wishart": theory.wishart_state,
+        "limit": theory.limit_state,
+    }
+    require_known("start", start, starts)
+    ensemble = simulations.Ensemble(
+        theory.parametrization(parametrization),
+        theory.uniform_target(dim, target_norm),
+        options.numbers(widths, "width"),
+        options.numbers(learning_rate, "learning rate"),
+        options.seeds(seed, seeds),
+    )
+    record_at = simulations.schedule(steps, max(1, steps // 16) if every is None else every)
+    options.check_outputs(output, figure)
+    quantities = tuple(name.strip() for name in record.split(","))
+    require_distinct("recorded quantities", quantities)
+    keeper = RecordKeeper(output)
+    with _interruptible(keeper), progress_bar("simulating") as progress:
+        result = simulations.simulate(
+            ensemble,
+            record_at=record_at,
+            quantities=quantities,
+            start=starts[start],
+            method=method,
+            on_progress=progress,
+            on_block=keeper.keep_partial,
+        )
+        keeper.keep_whole(result)
+    _show(result, quantities, output, figure, as_json=as_json)
+
+
+def train(
+    *,
+    parametrization: Name = "mup",
+    widths: Widths = "32,64,128",
+    learning_rate: Rates = "0.5",
+    steps: Annotated[int, typer.Option(help="SGD steps.")] = 256,
+    seeds: Seeds = 3,
+    batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128,
+    every: Every = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to keep the record; default: results/train-....nc.")
+    ] = None,
+    figure: Picture = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train SimpleConvNet over widths, learning rates and seeds, measuring loss and sharpness on the way."""
+    from .. import neural, theory
+    from ..console import progress_bar, stderr
+    from ..records import RecordKeeper
+
+    config = neural.TrainingConfig(
+        theory.parametrization(parametrization),
+        steps=steps,
+        batch_size=batch_size,
+        measure_every=max(1, steps // 16) if every is None else every,
+    )
+    grid = neural.Grid(
+        config,
+        tuple(options.whole(width) for width in options.numbers(widths, "width")),
+        options.numbers(learning_rate, "learning rate"),
+        options.seeds(seed, seeds),
+    )
+    place = neural.resolve_device(device)
+    data = neural.load_images(data_dir, download=download, progress=True).to(place)
+    kept = output or _default_output(grid.empty(data), config.parametrization.name)
+    options.check_outputs(kept, figure)
+    if not as_json:
+        stderr().print(f"training on {data.name} ({len(data.labels)} images), device {place}; keeping {kept}")
+    keeper = RecordKeeper(kept)
+    with _interruptible(keeper), progress_bar("training") as progress:
+        result = neural.train_grid(grid, data, on_progress=progress, on_measurement=keeper.keep_partial)
+        keeper.keep_whole(result)
+    _show(result, ("loss", "sharpness"), kept, figure, as_json=as_json)
+
+
+@contextmanager
+def _interruptible(keeper: RecordKeeper) -> Iterator[None]:
+    """On an interruption say where what there was is kept, and stop."""
+    from ..console import stderr
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = keeper.partial_path is not None and keeper.partial_path.exists()
+        words = f"interrupted; what there was is in {keeper.partial_path}" if kept else "interrupted"
+        stderr().print(words)
+        raise typer.Exit(130) from None
+
+
+def _default_output(record: xr.Dataset, name: str) -> Path:
+    """A label that differs between configurations, so that no result replaces another's."""
+    identity = "".join(str(record.attrs[key]) for key in ("configuration", "seeds", "data_hash"))
+    identity += str([record[axis].to_numpy().tolist() for axis in ("width", "learning_rate")])
+    return Path("results") / f"train-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.nc"
+
+
+def _show(
+    record: xr.Dataset, quantities: Sequence[str], output: Path | None, picture: Path | None, *, as_json: bool
+) -> None:
+    from ..console import print_json, print_record, stdout
+    from ..records import record_to_json
+
+    if picture is not None:
+        _draw(record, quantities, picture)
+    if as_json:
+        print_json(record_to_json(record))
+        return
+    print_record(record, quantities)
+    for path in (output, picture):
+        if path is not None:
+            stdout().print(f"written: {path}", soft_wrap=True)
+
+
+def _draw(record: xr.Dataset, quantities: Sequence[str], picture: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from ..figures import draw_record
+    from ..records import write_atomically
+
+    write_atomically(picture, draw_record(record, quantities).savefig)

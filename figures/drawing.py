@@ -1,0 +1,94 @@
+"""What a figure is asked for with, what comes of it, and how it is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import matplotlib.pyplot as plt
+
+from ..errors import require_known
+from ..records import to_json, versions, write_atomically
+from .curves import draw_curves, draw_edge
+from .style import COLUMN, paper_style
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class FigureSettings:
+    """What a person may choose about a figure.
+
+    Attributes
+    ----------
+    scale
+        Only `laptop` so far: at most ten minutes on two cores.
+    seed
+        First seed.
+    device
+        Device that networks train on.
+    data_dir, download
+        CIFAR-10 from a folder or the official archive, instead of the built-in digits.
+    on_progress
+        Called with (done, in all).
+    """
+
+    scale: str = "laptop"
+    seed: int = 0
+    device: str = "auto"
+    data_dir: Path | None = None
+    download: bool = False
+    on_progress: Callable[[float, float], None] = field(default=lambda done, total: None)  # noqa: ARG005
+
+    def __post_init__(self) -> None:
+        require_known("scale", self.scale, SCALES)
+
+
+SCALES = ("laptop",)
+
+
+class Drawing(NamedTuple):
+    """A finished figure and what it shows."""
+
+    figure: Figure
+    verdict: str
+    """What the numbers say about the paper's claim, in words."""
+    numbers: dict[str, Any]
+    configuration: dict[str, Any]
+
+
+def save_drawing(drawing: Drawing, stem: Path) -> list[Path]:
+    """Write a figure as PDF and PNG, with its numbers, configuration and versions beside it as JSON."""
+    provenance = {
+        "verdict": drawing.verdict,
+        "numbers": drawing.numbers,
+        "configuration": drawing.configuration,
+        "versions": versions(),
+    }
+    paths = [stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png", ".json")]
+    text = json.dumps(to_json(provenance), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    with paper_style():
+        write_atomically(paths[0], lambda path: drawing.figure.savefig(path, metadata={"CreationDate": None}))
+        write_atomically(paths[1], drawing.figure.savefig)
+    write_atomically(paths[2], lambda path: path.write_text(text))
+    plt.close(drawing.figure)
+    return paths
+
+
+def draw_record(record: xr.Dataset, quantities: Sequence[str]) -> Figure:
+    """A record's quantities against steps, a panel each."""
+    with paper_style():
+        size = (COLUMN * len(quantities), 2.4)
+        figure, panels = plt.subplots(1, len(quantities), figsize=size, squeeze=False)
+        for panel, name in zip(panels[0], quantities, strict=True):
+            draw_curves(panel, record[name], band=True).set_ylabel(name.replace("_", " "))
+        if "sharpness" in quantities and record.sizes["learning_rate"] == 1:
+            draw_edge(panels[0][list(quantities).index("sharpness")], float(record["learning_rate"][0]))
+        panels[0][0].legend()
+        return figure
