@@ -28,7 +28,7 @@ from .published import symbolic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..simulations.ensemble import Start
+    from ..simulations.blocks import Start
 
 _DIMENSION = 5
 _FRACTIONS = (0.5, 0.8, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995)

@@ -48,10 +48,13 @@ def simulate(
     start: Annotated[
         str,
         typer.Option(
-            help="gaussian: drawn weights; wishart: of their law, at any width; limit: infinite width."
+            help="law: that of drawn weights, at any size; gaussian: neuron by neuron; "
+            "wishart: the law, all coordinates; limit: infinite width."
         ),
-    ] = "gaussian",
-    method: Annotated[str, typer.Option(help="auto, full (w, e, v) or factored.")] = "auto",
+    ] = "law",
+    method: Annotated[
+        str, typer.Option(help="auto, reduced, full (w, e, v) or factored; auto says which and why.")
+    ] = "auto",
     output: Output = None,
     figure: Picture = None,
     seed: Seed = 0,
@@ -65,6 +68,7 @@ def simulate(
 
     require_known("device", device, ("auto", "cpu"))
     starts = {
+        "law": None,
         "gaussian": theory.initial_state,
         "wishart": theory.wishart_state,
         "limit": theory.limit_state,
@@ -72,7 +76,7 @@ def simulate(
     require_known("start", start, starts)
     ensemble = simulations.Ensemble(
         theory.parametrization(parametrization),
-        theory.uniform_target(dim, target_norm),
+        theory.IsotropicTarget(dim, target_norm),
         options.numbers(widths, "width"),
         options.numbers(learning_rate, "learning rate"),
         options.seeds(seed, seeds),
@@ -91,6 +95,7 @@ def simulate(
             method=method,
             on_progress=progress,
             on_block=keeper.keep_partial,
+            resume=keeper.earlier(),
         )
         keeper.keep_whole(result)
     _show(result, quantities, output, figure, as_json=as_json)
@@ -153,6 +158,7 @@ def _interruptible(keeper: RecordKeeper) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        keeper.flush()
         kept = keeper.partial_path is not None and keeper.partial_path.exists()
         words = f"interrupted; what there was is in {keeper.partial_path}" if kept else "interrupted"
         stderr().print(words)

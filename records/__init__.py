@@ -2,7 +2,15 @@
 
 from .provenance import array_hash, versions
 from .schedule import schedule
-from .schema import DIMENSIONS, NEVER, QUANTITIES, RUN_DIMENSIONS, empty_record
+from .schema import (
+    DIMENSIONS,
+    NEVER,
+    QUANTITIES,
+    RUN_DIMENSIONS,
+    empty_record,
+    take_over,
+    with_run_variable,
+)
 from .statistics import WidthDependence, settled, width_dependence
 from .storage import (
     RecordKeeper,
@@ -29,8 +37,10 @@ __all__ = [
     "save_record",
     "schedule",
     "settled",
+    "take_over",
     "to_json",
     "versions",
     "width_dependence",
+    "with_run_variable",
     "write_atomically",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import xarray as xr
 
-from ..errors import require_known
+from ..errors import invalid, require_known
 from .provenance import provenance
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ QUANTITIES: dict[str, Quantity] = {
     "gradient_norm": Quantity("gradient norm in the learning-rate metric", "sqrt(loss / eta0)"),
     "directional_sharpness": Quantity("curvature along the gradient, learning-rate metric", "1 / eta0"),
     "diverged_step": Quantity("step at which the run diverged, -1 if it did not", "steps"),
+    "truncation_error": Quantity("estimated relative error of the reduction to a few coordinates", "1"),
     "completed": Quantity("whether the run reached its last step or divergence", "1"),
 }
 
@@ -101,6 +102,45 @@ def empty_record(
     record.attrs["schema_version"] = SCHEMA_VERSION
     _describe(record)
     return record
+
+
+def with_run_variable(record: xr.Dataset, name: str) -> xr.Dataset:
+    """A record with one more number for every run, zero until entered.
+
+    Raises
+    ------
+    InputError
+        If the name is not in the schema.
+    """
+    shape = tuple(record.sizes[axis] for axis in RUN_DIMENSIONS)
+    extended = record.assign({name: (RUN_DIMENSIONS, np.zeros(shape))})
+    _describe(extended)
+    return extended
+
+
+def take_over(record: xr.Dataset, earlier: xr.Dataset) -> None:
+    """Enter the completed runs of an earlier record of the same call into an empty one.
+
+    Raises
+    ------
+    InputError
+        If the earlier record is of another configuration, or of other versions.
+    """
+    same = all(record.attrs.get(key) == earlier.attrs.get(key) for key in record.attrs)
+    if (
+        not same
+        or not set(record.variables) == set(earlier.variables)
+        or dict(record.sizes) != dict(earlier.sizes)
+    ):
+        raise invalid(
+            "record to resume",
+            earlier.attrs.get("configuration", "unknown"),
+            accepted="one of the same settings, seeds and versions",
+            remedy="pass another --output, or remove the partial record",
+        )
+    done = earlier["completed"].to_numpy() == 1
+    for name in record.data_vars:
+        record[name].values[done] = earlier[name].to_numpy()[done]
 
 
 def _describe(record: xr.Dataset) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ def save_record(record: xr.Dataset, path: Path) -> None:
 class RecordKeeper:
     """Keeps what a run has so far in a file beside its output, and the output once the run is complete.
 
-    A rerun that is interrupted therefore loses no earlier result.
+    A rerun that is interrupted therefore loses no earlier result, and one that was killed can go on.
 
     Parameters
     ----------
@@ -36,17 +37,42 @@ class RecordKeeper:
     def __init__(self, output: Path | None) -> None:
         self._output = output
         self.partial_path = output and output.with_name(f"{output.stem}.partial{output.suffix}")
+        self._unsaved: xr.Dataset | None = None
+        self._saved_at = -math.inf
+
+    def earlier(self) -> xr.Dataset | None:
+        """What an earlier run of this output left behind, if it did not end.
+
+        Raises
+        ------
+        InputError
+            If the file is there and is not a record.
+        """
+        path = self.partial_path
+        return load_record(path) if path is not None and path.exists() else None
 
     def keep_partial(self, record: xr.Dataset) -> None:
-        """Keep an incomplete record beside the output."""
-        if self.partial_path is not None:
-            save_record(record, self.partial_path)
+        """Keep an incomplete record beside the output, at most once in `_SECONDS`."""
+        self._unsaved = record
+        if time.monotonic() - self._saved_at >= _SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has not been written."""
+        if self.partial_path is not None and self._unsaved is not None:
+            save_record(self._unsaved, self.partial_path)
+        self._unsaved, self._saved_at = None, time.monotonic()
 
     def keep_whole(self, record: xr.Dataset) -> None:
         """Keep the complete record in place of the incomplete one."""
+        self._unsaved = None
         if self._output is not None and self.partial_path is not None:
             save_record(record, self._output)
             self.partial_path.unlink(missing_ok=True)
+
+
+_SECONDS = 2.0
+"""Seconds between two writes of an incomplete record."""
 
 
 def load_record(path: Path) -> xr.Dataset:

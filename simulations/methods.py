@@ -14,46 +14,41 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..errors import invalid, require_known
-from ..theory import LatentState
-from .kernels import advance, advance_factored
+from ..theory import OBSERVABLES, LatentState
+from .head_kernels import advance_factored
+from .kernels import advance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from ..theory import Array, Problem
 
+DIVERGENCE_FACTOR = 1e30
+"""A loss this many times the initial one (or |w*|^2 / 2, or 1, if larger) counts as divergence."""
+
 
 class Method(ABC):
-    """Many latent states of one problem that advance together.
+    """Networks of one problem, each at every learning rate, that advance together.
+
+    Trajectories are ordered by learning rate, then by network; T is their number.
 
     Parameters
     ----------
     problem
         Shared by all.
-    states
-        Shapes (T, D), (T, D, D), (T,); copied.
-    learning_rate, loss_limit
-        `eta0` and the loss that counts as divergence, shape (T,).
+    learning_rates
+        Shape (rates,).
+    networks
+        Number of networks.
     """
 
     name: ClassVar[str]
 
-    def __init__(
-        self, problem: Problem, states: LatentState, learning_rate: Array, loss_limit: Array
-    ) -> None:
+    def __init__(self, problem: Problem, learning_rates: Array, networks: int) -> None:
         self.problem = problem
-        self.target = np.array(problem.target)
-        self.learning_rate = learning_rate
-        self.loss_limit = loss_limit
-        self.coupling = np.full_like(learning_rate, problem.kappa)
-        self._start(states)
-
-    @abstractmethod
-    def _start(self, states: LatentState) -> None:
-        """Take the states over."""
+        self.learning_rate = np.repeat(np.asarray(learning_rates, dtype=np.float64), networks)
+        self.network = np.tile(np.arange(networks), len(learning_rates))
+        self.coupling = np.full(self.learning_rate.size, problem.kappa)
 
     @abstractmethod
     def advance(self, before: int, after: int, diverged_step: NDArray[np.int64]) -> None:
@@ -61,7 +56,18 @@ class Method(ABC):
 
     @abstractmethod
     def states(self) -> LatentState:
-        """The present states."""
+        """The present states, first axis T."""
+
+    def observe(self, name: str, alive: NDArray[np.bool_]) -> Array:
+        """An observable of `theory.OBSERVABLES` for some of the trajectories."""
+        states = LatentState(*(part[alive] for part in self.states()))
+        return OBSERVABLES[name].compute(states, self.problem)
+
+    def loss_limit(self) -> Array:
+        """Loss that counts as divergence from the present state on, shape (T,)."""
+        initial = self.observe("loss", np.ones(self.learning_rate.size, dtype=np.bool_))
+        target = np.asarray(self.problem.target)
+        return DIVERGENCE_FACTOR * np.maximum(initial, max(1.0, 0.5 * float(target @ target)))
 
 
 class FullMethod(Method):
@@ -69,25 +75,19 @@ class FullMethod(Method):
 
     name = "full"
 
-    def _start(self, states: LatentState) -> None:
-        self._states = LatentState(*(np.array(part, dtype=np.float64) for part in states))
+    def __init__(self, problem: Problem, learning_rates: Array, states: LatentState) -> None:
+        super().__init__(problem, learning_rates, len(states.v))
+        self._states = LatentState(*(np.array(part[self.network], dtype=np.float64) for part in states))
+        self._limit = self.loss_limit()
 
     def advance(self, before: int, after: int, diverged_step: NDArray[np.int64]) -> None:
         """Step from one step to a later one, entering divergences."""
-        settings = (self.target, self.learning_rate, self.coupling**2, self.loss_limit)
+        settings = (self.problem.target, self.learning_rate, self.coupling**2, self._limit)
         advance(*self._states, *settings, before, after - before, diverged_step)
 
     def states(self) -> LatentState:
-        """The present states."""
+        """The present states, first axis T."""
         return self._states
-
-
-_NEGLIGIBLE = 1e-12
-"""Eigenvalues of `S` below this share of the largest are rounding."""
-
-
-_SMALLEST_COUPLING = 1e-6
-"""Below this `kappa` the factor, which holds `kappa w`, has lost digits of `w`."""
 
 
 class FactoredMethod(Method):
@@ -95,49 +95,46 @@ class FactoredMethod(Method):
 
     name = "factored"
 
-    def _start(self, states: LatentState) -> None:
-        w, e, v = states
-        dimension = self.problem.dimension
-        gram = np.empty((len(w), dimension + 1, dimension + 1))
-        gram[:, :-1, :-1], gram[:, -1, -1] = e, v
-        gram[:, :-1, -1] = gram[:, -1, :-1] = self.problem.kappa * w
-        values, vectors = np.linalg.eigh(gram)
-        rank = int(min(self.problem.width, dimension + 1))
-        if (values[:, : dimension + 1 - rank] > _NEGLIGIBLE * values[:, -1:]).any():
-            rank = dimension + 1  # not the state of N neurons: the infinite-width start, say
-        columns = vectors[..., -rank:] * np.sqrt(np.maximum(values[:, None, -rank:], 0.0))
-        self._neurons = np.ascontiguousarray(np.swapaxes(columns, 1, 2))
+    def __init__(self, problem: Problem, learning_rates: Array, states: LatentState) -> None:
+        super().__init__(problem, learning_rates, len(states.v))
+        self._neurons = np.ascontiguousarray(factor(states, problem)[self.network])
+        self._limit = self.loss_limit()
+        self._unwatched = np.zeros(self.learning_rate.size)
 
     def advance(self, before: int, after: int, diverged_step: NDArray[np.int64]) -> None:
         """Step from one step to a later one, entering divergences."""
-        settings = (self.target, self.learning_rate, self.coupling, self.loss_limit)
-        advance_factored(self._neurons, *settings, before, after - before, diverged_step)
+        settings = (self.problem.target, self.learning_rate, self.coupling, self._limit)
+        advance_factored(self._neurons, *settings, before, after - before, diverged_step, self._unwatched)
 
     def states(self) -> LatentState:
-        """The present states."""
-        first, second = self._neurons[..., :-1], self._neurons[..., -1]
-        return LatentState(
-            np.einsum("tki,tk->ti", first, second) / self.problem.kappa,
-            np.swapaxes(first, 1, 2) @ first,
-            np.einsum("tk,tk->t", second, second),
-        )
+        """The present states, first axis T."""
+        return unfactor(self._neurons, self.problem)
 
 
-METHODS: Mapping[str, type[Method]] = {method.name: method for method in (FullMethod, FactoredMethod)}
+_NEGLIGIBLE = 1e-12
+"""Eigenvalues of `S` below this share of the largest are rounding."""
 
 
-def choose_method(name: str, problem: Problem) -> type[Method]:
-    """A method by name; `auto` takes the factored one where the width limits the rank (N <= D).
+def factor(states: LatentState, problem: Problem) -> Array:
+    """Neurons with the given Gram matrices, shape (networks, rank, D + 1): `S = sum over the rank`."""
+    w, e, v = states
+    dimension = problem.dimension
+    gram = np.empty((len(w), dimension + 1, dimension + 1))
+    gram[:, :-1, :-1], gram[:, -1, -1] = e, v
+    gram[:, :-1, -1] = gram[:, -1, :-1] = problem.kappa * w
+    values, vectors = np.linalg.eigh(gram)
+    rank = int(min(problem.width, dimension + 1))
+    if (values[:, : dimension + 1 - rank] > _NEGLIGIBLE * values[:, -1:]).any():
+        rank = dimension + 1  # not the state of N neurons: the infinite-width start, say
+    columns = vectors[..., -rank:] * np.sqrt(np.maximum(values[:, None, -rank:], 0.0))
+    return np.ascontiguousarray(np.swapaxes(columns, 1, 2))
 
-    Raises
-    ------
-    InputError
-        If the name is unknown, or a factor is asked for that does not hold `w` (NTP at huge width).
-    """
-    require_known("method", name, ("auto", *METHODS))
-    if name == FactoredMethod.name and problem.kappa < _SMALLEST_COUPLING:
-        accepted = f"full or auto where the coupling is below {_SMALLEST_COUPLING:g}"
-        raise invalid("method", name, accepted=accepted, remedy="pass --method auto")
-    if name == "auto":
-        return FactoredMethod if problem.width <= problem.dimension else FullMethod
-    return METHODS[name]
+
+def unfactor(neurons: Array, problem: Problem) -> LatentState:
+    """The states of given neurons, first axis over networks."""
+    first, second = neurons[..., :-1], neurons[..., -1]
+    return LatentState(
+        np.einsum("tki,tk->ti", first, second) / problem.kappa,
+        np.swapaxes(first, 1, 2) @ first,
+        np.einsum("tk,tk->t", second, second),
+    )

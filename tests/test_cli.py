@@ -75,7 +75,7 @@ BAD = {
         "interval of recording is 1",
     ),
     "too many seeds": (["simulate", "--seeds", "1000000000"], "number of seeds is 1000000000"),
-    "huge dimension": (["simulate", "--dim", "10000000"], "dimension is 10000000; accepted: at most"),
+    "huge dimension": (["simulate", "--dim", "10000000", "--method", "full"], "dimension is 10000000; accepted: at most"),
     "width beyond numbers": (["simulate", "--widths", "1e400"], "width is 1e400"),
     "repeated quantity": (["simulate", "--record", "loss,loss"], "recorded quantities"),
     "unknown quantity": (["simulate", "--record", "joy", "--output", "new/a.nc"], "recorded quantity is joy"),

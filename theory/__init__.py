@@ -23,7 +23,7 @@ from .generalised import Descent, LinearNetwork
 from .observables import OBSERVABLES, Observable
 from .parametrization import PARAMETRIZATIONS, LayerRule, Parametrization, Scale, parametrization
 from .planar import PlanarMap, PlanarState, UniversalState, universal_step
-from .problem import Array, Problem, uniform_target
+from .problem import Array, IsotropicTarget, Problem, uniform_target
 from .stability import (
     flattest_minimizer,
     jacobian,
@@ -45,6 +45,7 @@ __all__ = [
     "Array",
     "Descent",
     "Deviation",
+    "IsotropicTarget",
     "LatentState",
     "LayerRule",
     "LinearData",

@@ -55,6 +55,8 @@ class Problem(LatentScales):
         Hidden width `N`: a whole number of at least 1, or `math.inf`.
     target
         `w*`, shape (D,); its length is the input dimension.
+    inputs
+        The input dimension D if the target is given in fewer coordinates, as in `chain`.
 
     Raises
     ------
@@ -66,21 +68,58 @@ class Problem(LatentScales):
     parametrization: Parametrization
     width: float
     target: Array
+    inputs: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", _checked_target(self.target))
+        if self.inputs is not None:
+            require_whole("dimension", self.inputs, least=1, example=100)
         require_whole("width", self.width, least=1, example=64, most=math.inf)
         if math.isinf(self.width):
             require_limit(self.parametrization)
 
     @property
     def dimension(self) -> int:
-        """Input dimension `D`."""
+        """Coordinates of the target and of states: the input dimension `D` unless `inputs` is given."""
         return int(self.target.size)
 
+    @property
+    def sizes(self) -> dict[str, float]:
+        """Width and input dimension, as the parametrization's scales take them."""
+        return {"width": float(self.width), "dimension": float(self.inputs or self.dimension)}
+
     def _at(self, name: str) -> float:
-        scale = getattr(self.parametrization, name)
-        return float(scale.at(width=float(self.width), dimension=float(self.dimension)))
+        return float(getattr(self.parametrization, name).at(**self.sizes))
+
+
+@dataclass(frozen=True)
+class IsotropicTarget:
+    """A target of which only the norm is given: all that matters to the law of a trajectory.
+
+    Attributes
+    ----------
+    dimension
+        Input dimension `D`, of any size: nothing of that length is stored.
+    norm
+        `|w*|`, at least zero.
+    """
+
+    dimension: int
+    norm: float
+
+    def __post_init__(self) -> None:
+        require_whole("dimension", self.dimension, least=1, example=100)
+        require_norm(self.norm)
+
+    @property
+    def size(self) -> int:
+        """Input dimension, as that of a vector."""
+        return self.dimension
+
+    @property
+    def vector(self) -> Array:
+        """A target of this norm, along (1, ..., 1); shape (D,)."""
+        return uniform_target(self.dimension, self.norm)
 
 
 def uniform_target(dimension: int, norm: float) -> Array:

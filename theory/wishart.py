@@ -32,8 +32,7 @@ def wishart_state(problem: Problem, generator: np.random.Generator) -> LatentSta
     """
     if math.isinf(problem.width):
         return limit_state(problem, generator)
-    sizes = {"width": float(problem.width), "dimension": float(problem.dimension)}
-    first, second, variance = (float(scale.at(**sizes)) for scale in problem.parametrization.start)
+    first, second, variance = (float(scale.at(**problem.sizes)) for scale in problem.parametrization.start)
     factor = bartlett_factor(problem.dimension + 1, problem.width, generator) / math.sqrt(problem.width)
     inputs, output = factor[:-1], factor[-1]
     # E[(L L^T)_ij] = N delta_ij, so `first` and `second` are the means; w sums N products, whence sqrt(N).

@@ -30,7 +30,7 @@ def ensemble(name: str = "mup", **changes: Any) -> Ensemble:
 @pytest.mark.parametrize("width", [1, 3, 5, 30])
 def test_every_trajectory_is_that_of_the_closed_form(name: str, width: int) -> None:
     runs = ensemble(name, widths=(width,))
-    record = simulate(runs, record_at=(0, 7, 20), quantities=tuple(OBSERVABLES))
+    record = simulate(runs, record_at=(0, 7, 20), quantities=tuple(OBSERVABLES), start=initial_state)
     problem = runs.problem(width)
     for rate, seed in ((0.05, 2), (0.1, 0)):
         state = initial_state(problem, runs.generator(width, seed))
@@ -42,12 +42,14 @@ def test_every_trajectory_is_that_of_the_closed_form(name: str, width: int) -> N
             assert float(found[quantity]) == pytest.approx(expected, rel=1e-9, abs=1e-14)
 
 
-def test_both_methods_agree_where_the_rank_is_full() -> None:
+def test_all_methods_agree_where_the_rank_is_full() -> None:
     runs = ensemble(widths=(12,))
-    full, factored = (
-        simulate(runs, record_at=schedule(50), method=method)["loss"] for method in ("full", "factored")
+    full, factored, reduced = (
+        simulate(runs, record_at=schedule(50), start=initial_state, method=method)["loss"]
+        for method in ("full", "factored", "reduced")
     )
     np.testing.assert_allclose(full, factored, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(full, reduced, rtol=1e-9, atol=1e-15)
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
@@ -110,10 +112,12 @@ def test_at_infinite_width_under_ntp_the_kernel_is_frozen() -> None:
 
 
 def test_the_record_says_what_produced_it() -> None:
-    record = simulate(ensemble(), record_at=(0, 1))
+    record = simulate(ensemble(), record_at=(0, 1), start=initial_state)
     configuration = json.loads(record.attrs["configuration"])
     assert configuration["parametrization"] == "mup"
-    assert configuration["method"] == {"2": "factored", "16": "full"}
+    chosen = {width: choice["method"] for width, choice in configuration["method"].items()}
+    assert chosen == {"2": "factored", "16": "full"}
+    assert configuration["method"]["2"]["reason"].startswith("N <= D")
     assert json.loads(record.attrs["versions"])["superconsistency"]
     assert record["loss"].attrs["units"]
 
@@ -133,10 +137,11 @@ def test_complete_blocks_are_offered_for_saving() -> None:
     assert seen == [6, 12]
 
 
-@pytest.mark.parametrize("changes", [{"target": np.ones(20_000), "widths": (1,)}, {"seeds": range(10**6)}])
+@pytest.mark.parametrize("changes", [{"target": np.ones(20_000), "method": "full"}, {"seeds": range(10**6)}])
 def test_an_ensemble_that_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
+    method = changes.pop("method", "auto")
     with pytest.raises(InputError, match="at most"):
-        simulate(ensemble(**changes), record_at=schedule(30))
+        simulate(ensemble(**changes), record_at=schedule(30), method=method)
 
 
 def test_zero_steps_record_the_start() -> None:

@@ -1,0 +1,224 @@
+"""Blocks of an ensemble: networks of one width that advance together, and how they enter the record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..errors import invalid
+from ..records import NEVER
+from ..theory import LatentState, wishart_state
+from ..theory.chain import chain_length, draw_chain, krylov_chain, stack
+from .choice import Choice, choose_method
+from .methods import FactoredMethod, FullMethod
+from .reduced import FIRST_SIZE, TOLERANCE, ReducedMethod
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from ..theory import Array, Problem
+    from .ensemble import Ensemble
+    from .methods import Method
+
+    Start = Callable[[Problem, np.random.Generator], LatentState]
+
+STATE_METHODS: Mapping[str, type[FullMethod | FactoredMethod]] = {
+    method.name: method for method in (FullMethod, FactoredMethod)
+}
+"""Methods that advance states in all their coordinates."""
+
+_UPDATES = 10**9
+"""Entries of `e` that one call of a kernel may update: about a second."""
+
+_BLOCK_UPDATES = 5 * 10**9
+"""Entries of `e` that a block may update: what a killed run loses at most is a few seconds."""
+
+_MEMORY = 2**28
+"""Bytes of latent state that are advanced together."""
+
+_LARGEST_STATES = 2**31
+"""Bytes of latent state that one network at all learning rates may take."""
+
+_GROWTH = 1.5
+"""By how much a head grows that was too short."""
+
+_SPECTRAL = {"sharpness", "ntk_sharpness"}
+"""Observables for which a chain must hold the edge of the spectrum of `e`."""
+
+
+class Block(NamedTuple):
+    """Some seeds of one width, at every learning rate."""
+
+    ensemble: Ensemble
+    width_index: int
+    seeds: slice
+    quantities: Sequence[str]
+    start: Start | None
+    choice: Choice
+
+    @property
+    def width(self) -> float:
+        """Hidden width."""
+        return self.ensemble.widths[self.width_index]
+
+    @property
+    def runs(self) -> int:
+        """Trajectories in the block."""
+        return len(self.ensemble.learning_rates) * len(self.ensemble.seeds[self.seeds])
+
+    def run(self, part: xr.Dataset, on_steps: Callable[[int], None]) -> None:
+        """Run to the last step, entering what is seen into a record of dimensions (rate, seed, step)."""
+        rates = np.array(self.ensemble.learning_rates)
+        generators = [self.ensemble.generator(self.width, seed) for seed in self.ensemble.seeds[self.seeds]]
+        entry = _Entry(part, self.quantities, len(rates), np.arange(len(generators)))
+        if self.choice.method == ReducedMethod.name:
+            self._run_reduced(entry, rates, _Networks(self, generators), on_steps)
+        else:
+            problem = self.ensemble.problem(self.width)
+            draw = self.start or wishart_state
+            states = [draw(problem, generator) for generator in generators]
+            columns = LatentState(*(np.array(column) for column in zip(*states, strict=True)))
+            entry.fill(STATE_METHODS[self.choice.method](problem, rates, columns), on_steps)
+        part["completed"].values[...] = 1
+
+    def _run_reduced(
+        self, entry: _Entry, rates: Array, networks: _Networks, on_steps: Callable[[int], None]
+    ) -> None:
+        """Run on heads; again on longer ones for the networks whose head was too short."""
+        size, chosen = FIRST_SIZE, np.arange(len(networks.chains))
+        while True:
+            chains = stack([networks.chains[index] for index in chosen])
+            method = ReducedMethod(self.ensemble.compact_problem(self.width), rates, chains, size)
+            entry.only(chosen).fill(method, on_steps)
+            error = method.truncation_error().reshape(len(rates), -1)
+            entry.part["truncation_error"].values[:, chosen] = error
+            size = math.ceil(_GROWTH * method.size)
+            chosen = chosen[(error > TOLERANCE).any(axis=0)]
+            if not chosen.size or (method.size >= chains.length and not networks.lengthen(chosen, size)):
+                break
+            on_steps = _ignore
+
+
+def _ignore(_: int) -> None:
+    """No progress: the same steps again."""
+
+
+class _Networks:
+    """The chains of a block's networks, each as long as has been needed."""
+
+    def __init__(self, block: Block, generators: list[np.random.Generator]) -> None:
+        self._problem = None if block.start is None else block.ensemble.problem(block.width)
+        self._states: list[LatentState] = []
+        if block.start is None or self._problem is None:
+            compact = block.ensemble.compact_problem(block.width)
+            self.chains = [draw_chain(compact, generator) for generator in generators]
+            return
+        self._states = [block.start(self._problem, generator) for generator in generators]
+        precision = 1e-8 if _SPECTRAL & set(block.quantities) else None
+        self.chains = [
+            krylov_chain(state, self._problem, least=FIRST_SIZE, edge_precision=precision)
+            for state in self._states
+        ]
+
+    def lengthen(self, chosen: NDArray[np.int64], size: int) -> bool:
+        """Lengthen chains of given states; whether it could be done."""
+        if self._problem is None:
+            return False
+        for index in chosen:
+            state = self._states[index]
+            self.chains[index] = krylov_chain(state, self._problem, least=size)
+        return True
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where a block's observations go."""
+
+    part: xr.Dataset
+    quantities: Sequence[str]
+    rates: int
+    columns: NDArray[np.int64]
+    """Which seeds of the part are observed."""
+
+    def only(self, columns: NDArray[np.int64]) -> _Entry:
+        """The same for some of the seeds."""
+        return _Entry(self.part, self.quantities, self.rates, columns)
+
+    def fill(self, method: Method, on_steps: Callable[[int], None]) -> None:
+        """Run a method to the last step, recording on the way."""
+        diverged_step = np.full(method.learning_rate.size, NEVER, dtype=np.int64)
+        steps = self.part["step"].to_numpy().tolist()
+        for index, (before, after) in enumerate(pairwise((0, *steps))):
+            self._advance(method, before, after, diverged_step, on_steps)
+            alive = diverged_step < 0
+            for name in self.quantities:
+                values = np.full(diverged_step.size, np.nan)
+                values[alive] = method.observe(name, alive)
+                self.part[name].values[:, self.columns, index] = values.reshape(self.rates, -1)
+        self.part["diverged_step"].values[:, self.columns] = diverged_step.reshape(self.rates, -1)
+
+    def _advance(
+        self,
+        method: Method,
+        before: int,
+        after: int,
+        diverged_step: NDArray[np.int64],
+        on_steps: Callable[[int], None],
+    ) -> None:
+        """Step from one recorded step to the next, in calls short enough to be interrupted between them."""
+        runs = diverged_step.size
+        most = max(1, _UPDATES // (runs * method.problem.dimension**2))
+        for first in range(before, after, most):
+            last = min(first + most, after)
+            method.advance(first, last, diverged_step)
+            on_steps(runs * (last - first))
+
+
+def plan(
+    ensemble: Ensemble, steps: Sequence[int], quantities: Sequence[str], start: Start | None, method: str
+) -> Iterator[Block]:
+    """Cut an ensemble into blocks that fit into memory and take a few seconds.
+
+    Raises
+    ------
+    InputError
+        If a method does not do what is asked, or the states do not fit into memory.
+    """
+    for index, width in enumerate(ensemble.widths):
+        problem = ensemble.compact_problem(width)
+        choice = choose_method(method, problem, start_given=start is not None)
+        size = ensemble.target.size
+        if choice.method != ReducedMethod.name or start is not None:
+            _check_size(size, 1 if choice.method == ReducedMethod.name else len(ensemble.learning_rates))
+        if choice.method == ReducedMethod.name:
+            size = min(size, FIRST_SIZE) if start is None else size
+        together = _together(ensemble, size, chain_length(problem), steps[-1])
+        for first in range(0, len(ensemble.seeds), together):
+            yield Block(ensemble, index, slice(first, first + together), quantities, start, choice)
+
+
+def _together(ensemble: Ensemble, size: int, length: int, steps: int) -> int:
+    """Seeds in a block."""
+    rates = len(ensemble.learning_rates)
+    memory = _MEMORY // (8 * rates * (size**2 + length))
+    work = _BLOCK_UPDATES // (rates * min(size, FIRST_SIZE) ** 2 * max(steps, 1))
+    return int(max(1, min(memory, work)))
+
+
+def _check_size(dimension: int, rates: int) -> None:
+    """Refuse states that do not fit into memory."""
+    if 8 * dimension**2 * rates > _LARGEST_STATES:
+        largest = math.isqrt(_LARGEST_STATES // (8 * rates))
+        raise invalid(
+            "dimension",
+            dimension,
+            accepted=f"at most {largest} at {rates} learning rates, for states in all coordinates",
+            remedy="draw starts in law (the default), or use a smaller dimension or fewer learning rates",
+        )

@@ -1,0 +1,141 @@
+"""The reduced method: the few coordinates of a chain in which a trajectory happens (`theory.chain`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..theory import OBSERVABLES, LatentState
+from ..theory.chain import Chain, even, target_coordinates
+from .eigenvalue_kernels import largest_eigenvalues
+from .head_kernels import advance_factored, advance_heads
+from .methods import Method, factor, unfactor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..theory import Array, Problem
+
+TOLERANCE = 1e-10
+"""Relative error that the head is made long enough for."""
+
+FIRST_SIZE = 16
+"""Coordinates that a head has to begin with."""
+
+_SQUARE = 4.0
+"""Networks with fewer than this many neurons an input are advanced by a factor of their Gram matrix."""
+
+_PRECISION = 1e-13
+"""Relative distance of the bounds on an eigenvalue."""
+
+
+class Eigenvalue(NamedTuple):
+    """A largest eigenvalue between two bounds, each of shape (T,)."""
+
+    low: Array
+    high: Array
+
+
+class ReducedMethod(Method):
+    """Theorem 5.1 on the head of a chain: O(h^2) a step whatever the width and the dimension.
+
+    Parameters
+    ----------
+    problem
+        In any coordinates; its sizes count.
+    learning_rates
+        Shape (rates,).
+    chains
+        First axis over networks.
+    size
+        Coordinates `h` of the head; at most the chain's length.
+    """
+
+    name = "reduced"
+
+    def __init__(
+        self, problem: Problem, learning_rates: Array, chains: Chain, size: int = FIRST_SIZE
+    ) -> None:
+        self.size = min(even(size), chains.length)
+        super().__init__(target_coordinates(problem, self.size), learning_rates, len(chains.v))
+        self._chains = chains
+        heads = chains.head(self.size)
+        trajectories = self.learning_rate.size
+        self._leak = np.zeros(trajectories)
+        self._vectors = np.zeros((trajectories, chains.length))
+        width, dimension = self.problem.sizes.values()
+        self._factored = width < _SQUARE * dimension
+        self._neurons = factor(heads, self.problem)[self.network] if self._factored else np.empty(0)
+        self._states = LatentState(*(np.array(part[self.network]) for part in heads))
+        self._limit = self.loss_limit()
+        self._scale = np.linalg.norm(self._states.w - self.problem.target, axis=-1)
+
+    def advance(self, before: int, after: int, diverged_step: NDArray[np.int64]) -> None:
+        """Step from one step to a later one, entering divergences."""
+        target, rate = self.problem.target, self.learning_rate
+        steps, limit, leak = after - before, self._limit, self._leak
+        if self._factored:
+            kappa, neurons = self.coupling, self._neurons
+            advance_factored(neurons, target, rate, kappa, limit, before, steps, diverged_step, leak)
+            self._states = unfactor(neurons, self.problem)
+        else:
+            (w, e, v), squared = self._states, self.coupling**2
+            advance_heads(w, e, v, target, rate, squared, limit, before, steps, diverged_step, leak)
+
+    def states(self) -> LatentState:
+        """The present states of the heads, first axis T."""
+        return self._states
+
+    def observe(self, name: str, alive: NDArray[np.bool_]) -> Array:
+        """An observable for some of the trajectories; those that see all of the spectrum see the tail too."""
+        if name == "sharpness":
+            return self.largest(alive).low
+        if name == "ntk_sharpness":
+            return self.largest(alive, of_hessian=False).low
+        if name in {"first_layer_trace", "hessian_trace"}:
+            trace = OBSERVABLES["first_layer_trace"].compute(self._alive(alive), self.problem)
+            tail = self._chains.bands[:, 0, self.size :].sum(axis=-1) + self._chains.rest
+            trace = np.asarray(trace + tail[self.network[alive]])
+            dimension = self.problem.sizes["dimension"]
+            if name == "hessian_trace":
+                trace = np.asarray(trace + dimension * self._states.v[alive])
+            return trace
+        return super().observe(name, alive)
+
+    def largest(self, alive: NDArray[np.bool_], *, of_hessian: bool = True) -> Eigenvalue:
+        """Bounds on the largest eigenvalue of the Hessian, or else of the NTK, over head and tail."""
+        states = self._alive(alive)
+        residual = (states.w - self.problem.target) * of_hessian
+        low, high = np.empty(len(states.v)), np.empty(len(states.v))
+        vectors = self._vectors[alive]
+        largest_eigenvalues(
+            *states, residual, self.coupling[alive] ** 2, self._chains.bands, self.network[alive],
+            _PRECISION, vectors, low, high,
+        )  # fmt: skip
+        self._vectors[alive] = vectors
+        return Eigenvalue(low, high)
+
+    def _alive(self, alive: NDArray[np.bool_]) -> LatentState:
+        return LatentState(*(part[alive] for part in self._states))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the head is the whole input space, so that nothing is left out."""
+        return self.size >= self.problem.sizes["dimension"]
+
+    def truncation_error(self) -> Array:
+        """Estimated relative error of what is observed, shape (T,).
+
+        What reaches the head's last two coordinates would go on to the tail, step after step. It comes back to
+        the target's direction by as many couplings as it took to get there, so that what is observed is off by
+        the square of the whole flow over `|r_0|`.
+        """
+        if self.complete:
+            return np.zeros(self.learning_rate.size)
+        end = min(self.size, self._chains.length - 2)
+        last = self._chains.bands[:, :, end - 2 : end]
+        coupled = np.hypot(last[:, 2, 0], np.hypot(last[:, 1, 1], last[:, 2, 1]))[self.network]
+        scale = np.where(self._scale > 0, self._scale, 1.0)
+        flow = self.learning_rate * coupled * self._leak / scale
+        return np.asarray(np.minimum(flow, flow**2))
