@@ -233,6 +233,19 @@ def print_record(record: xr.Dataset, quantities: Sequence[str]) -> None:
         )
 
 
+def print_methods(record: xr.Dataset) -> None:
+    """Which method ran which widths, why, and what it left out."""
+    methods = json.loads(record.attrs["configuration"])["method"]
+    console = stdout()
+    for method, reason in sorted({(chosen["method"], chosen["reason"]) for chosen in methods.values()}):
+        widths = [float(width) for width, chosen in methods.items() if chosen["reason"] == reason]
+        names = ", ".join(f"{width:g}" for width in widths)
+        console.print(f"method at N = {names}: {method} ({reason})", soft_wrap=True)
+    error = float(record["truncation_error"].max())
+    if error > 0:
+        console.print(f"estimated relative error of the reduction to a few coordinates: at most {error:.1e}")
+
+
 def _curve_table(run: xr.Dataset, name: str) -> Table:
     table = Table()
     table.add_column("step", justify="right")

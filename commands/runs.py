@@ -63,7 +63,7 @@ def simulate(
 ) -> None:
     """Iterate the latent system over widths (inf is one), learning rates and seeds."""
     from .. import simulations, theory
-    from ..console import progress_bar
+    from ..console import print_methods, progress_bar, stderr
     from ..records import RecordKeeper
 
     require_known("device", device, ("auto", "cpu"))
@@ -86,6 +86,10 @@ def simulate(
     quantities = tuple(name.strip() for name in record.split(","))
     require_distinct("recorded quantities", quantities)
     keeper = RecordKeeper(output)
+    earlier = keeper.earlier()
+    if earlier is not None:
+        done, of = int(earlier["completed"].sum()), earlier["completed"].size
+        stderr().print(f"going on from {keeper.partial_path}, which has {done} of {of} runs")
     with _interruptible(keeper), progress_bar("simulating") as progress:
         result = simulations.simulate(
             ensemble,
@@ -95,10 +99,12 @@ def simulate(
             method=method,
             on_progress=progress,
             on_block=keeper.keep_partial,
-            resume=keeper.earlier(),
+            resume=earlier,
         )
         keeper.keep_whole(result)
     _show(result, quantities, output, figure, as_json=as_json)
+    if not as_json:
+        print_methods(result)
 
 
 def train(
