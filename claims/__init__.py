@@ -11,6 +11,7 @@ from .networks import NETWORK_CLAIMS
 from .output import OUTPUT_CLAIMS
 from .plane import PLANE_CLAIMS
 from .published import PUBLISHED_CLAIMS
+from .reduced import REDUCED_CLAIMS
 from .stability import STABILITY_CLAIMS
 from .starts import START_CLAIMS
 
@@ -25,6 +26,7 @@ CLAIMS: tuple[Claim, ...] = (
     *FLOW_CLAIMS,
     *DEEP_CLAIMS,
     *AGREEMENT_CLAIMS,
+    *REDUCED_CLAIMS,
     *NETWORK_CLAIMS,
 )
 """Every claim of the ledger, in the order of checking."""
