@@ -7,8 +7,8 @@ second layer's norm at the start, `v_0`, nothing is random and no size is left b
     e_00 = beta,   e_ii = beta (1 + phi),   e_i,i+2 = beta sqrt(phi),   kappa w = sqrt(beta phi) q_1,   v = 1,
 
 where `beta` is the ratio of the layers' scales (1 under muP and NTP, 1/phi under SP), the target is
-`sigma = kappa |w*| / v_0` and the learning rate `eta0 v_0`. Under muP and NTP this is one and the same system:
-at proportional sizes they differ in the scale of the target alone.
+`sigma = kappa |w*| / v_0` and the learning rate `eta0 v_0`. Under muP and NTP this is one and the same
+system: at proportional sizes they differ in the scale of the target alone.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _run(record: xr.Dataset, limit: _Limit, learning_rate: float) -> None:
         method, diverged_step = limit.method(learning_rate, size), np.full(1, NEVER, dtype=np.int64)
         for index, (before, after) in enumerate(pairwise((0, *steps))):
             method.advance(before, after, diverged_step)
-            for name in set(record.data_vars) & set(_UNITS):
+            for name in _UNITS.keys() & set(map(str, record.data_vars)):
                 alive = diverged_step[0] == NEVER
                 record[name].values[0, 0, 0, index] = limit.observe(name, method) if alive else np.nan
         error = float(method.truncation_error()[0])
