@@ -4,10 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 # The repository root is the package: type checkers find it under its name through this link.
 TYPING := $(VENV)/typing
 DATA_DIR ?=
 DATA := $(if $(DATA_DIR),--data-dir $(DATA_DIR),)
+
+LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars
 
 .PHONY: verify test install lint bench ledger figures wheel clean
 
@@ -27,22 +30,27 @@ $(READY): pyproject.toml constraints.txt
 	@mkdir -p $(TYPING) && ln -sfn ../.. $(TYPING)/superconsistency
 	@touch $(READY)
 
+$(BENCH_READY): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@touch $(BENCH_READY)
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=$(TYPING) $(BIN)/mypy -p superconsistency
 	$(BIN)/lint-imports
 
-bench: $(READY)
+bench: $(BENCH_READY)
 	$(BIN)/python tests/benchmarks/bench_ensemble.py
+	$(BIN)/python tests/benchmarks/bench_planar.py
 	$(BIN)/python tests/benchmarks/bench_sharpness.py
 
 ledger: $(READY)
 	$(BIN)/superconsistency verify --output docs/ledger.md $(DATA)
 
 figures: $(READY)
-	$(BIN)/superconsistency figure 10 --output docs/figures
-	$(BIN)/superconsistency figure portrait --output docs/figures
+	for name in $(LATENT_FIGURES); do $(BIN)/superconsistency figure $$name --output docs/figures || exit 1; done
+	$(BIN)/python tests/figures/chromium.py docs/figures/interactive.png
 	$(BIN)/superconsistency figure 1 --scale laptop --output docs/figures $(DATA)
 
 wheel: $(READY)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
+from .commands.ensembles import edge_of_stability, error_bars
+from .commands.explore import explore
 from .commands.ledger import derive, verify
 from .commands.pictures import figure
+from .commands.plane import bifurcation, portrait
 from .commands.runs import simulate, train
 from .errors import InputError
 
@@ -23,17 +26,33 @@ app = typer.Typer(
     help="Why sharpness and the best learning rate do not depend on width under muP.",
 )
 
-COMMANDS: dict[Callable[..., None], str] = {
-    verify: "--only theory",
-    derive: "exact-sharpness",
-    simulate: "--parametrization ntp --widths 64,1024,inf --learning-rate 1,4",
-    train: "--parametrization ntp --widths 64,128 --learning-rate 7",
-    figure: "1 --scale laptop --output docs/figures",
+COMMANDS: dict[str, dict[Callable[..., None], str]] = {
+    "Theorems": {
+        verify: "--only theory",
+        derive: "exact-sharpness",
+    },
+    "Runs": {
+        simulate: "--parametrization ntp --widths 64,1e9,inf --learning-rate 1,4",
+        train: "--parametrization ntp --widths 64,128 --learning-rate 7",
+    },
+    "Analyses": {
+        portrait: "--plane xy --learning-rate 1.9 --figure portrait.pdf",
+        explore: "--dim 20 --target-norm 3 --width 256 --output portrait.html",
+        bifurcation: "--dim 20 --target-norm 3 --from 0.5 --to 2 --figure bifurcation.pdf",
+        edge_of_stability: "--parametrization ntp --widths 32,128,2048 --relative-rates 0.5,0.97",
+        error_bars: "--dim 10 --widths 64,1024,16384 --seeds 200 --figure bars.png",
+    },
+    "Pictures": {
+        figure: "portrait --output docs/figures",
+    },
 }
-"""Every command with the arguments of the example in its help."""
+"""Every command, by its panel in the help, with the arguments of the example in its own."""
 
-for _command, _example in COMMANDS.items():
-    app.command(epilog=f"Example: superconsistency {_command.__name__} {_example}")(_command)
+for _panel, _commands in COMMANDS.items():
+    for _command, _example in _commands.items():
+        _name = _command.__name__.replace("_", "-")
+        _epilog = f"Example: superconsistency {_name} {_example}"
+        app.command(_name, epilog=_epilog, rich_help_panel=_panel)(_command)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's way of calling

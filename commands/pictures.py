@@ -13,8 +13,10 @@ from ..options import DataDir, Device, Download, Json, Seed
 
 def figure(
     *,
-    name: Annotated[str, typer.Argument(help="1, 10 or portrait.")],
-    scale: Annotated[str, typer.Option(help="laptop: at most ten minutes on two cores.")] = "laptop",
+    name: Annotated[str, typer.Argument(help="As listed without one, such as 10 or portrait.")] = "",
+    scale: Annotated[
+        str, typer.Option(help="laptop: at most ten minutes on two cores; paper: as published.")
+    ] = "laptop",
     data_dir: DataDir = None,
     download: Download = False,
     output: Annotated[Path, typer.Option(help="Folder for the PDF, PNG and JSON.")] = Path(),
@@ -22,7 +24,7 @@ def figure(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Make a figure of the paper, with what its numbers say."""
+    """Make a figure, with what its numbers say; without a name, list the figures."""
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -31,6 +33,9 @@ def figure(
     from ..neural import resolve_device
     from ..records import require_writable
 
+    if not name:
+        _list(as_json=as_json)
+        return
     require_known("figure", name, figures.FIGURES)
     require_whole("seed", seed, least=0, example=0)
     resolve_device(device)
@@ -44,3 +49,21 @@ def figure(
         print_json({"figure": name, "files": paths, "verdict": drawing.verdict, "numbers": drawing.numbers})
     else:
         stdout().print(f"figure {name}: {drawing.verdict}\n" + "\n".join(paths), soft_wrap=True)
+
+
+def _list(*, as_json: bool) -> None:
+    """What there is to draw."""
+    from rich.table import Table
+
+    from ..console import print_json, stdout
+    from ..figures import FIGURES
+
+    if as_json:
+        print_json({name: spec.title for name, spec in FIGURES.items()})
+        return
+    table = Table(title="superconsistency figure NAME")
+    for column in ("name", "figure", "scales"):
+        table.add_column(column)
+    for name, spec in FIGURES.items():
+        table.add_row(name, spec.title, ", ".join(spec.scales))
+    stdout().print(table)

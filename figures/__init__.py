@@ -3,14 +3,19 @@
 from .curves import draw_curves, draw_edge, draw_transfer
 from .drawing import SCALES, Drawing, FigureSettings, draw_record, save_drawing
 from .gallery import FIGURES, draw_figure
-from .portrait import draw_orbit, draw_portrait
+from .interactive import PortraitDefaults, interactive_portrait, write_portrait
+from .portrait import PLANES, Plane, draw_basins, draw_orbit, draw_portrait
 from .style import paper_style
 
 __all__ = [
     "FIGURES",
+    "PLANES",
     "SCALES",
     "Drawing",
     "FigureSettings",
+    "Plane",
+    "PortraitDefaults",
+    "draw_basins",
     "draw_curves",
     "draw_edge",
     "draw_figure",
@@ -18,6 +23,8 @@ __all__ = [
     "draw_portrait",
     "draw_record",
     "draw_transfer",
+    "interactive_portrait",
     "paper_style",
     "save_drawing",
+    "write_portrait",
 ]

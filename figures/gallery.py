@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import require_known
+from .bifurcation import bifurcation
+from .drawing import SCALES
+from .edge import edge
+from .fluctuations import error_bars
 from .networks import figure_1
-from .phase_plane import portrait
+from .phase_plane import portrait, portrait_universal
 from .style import paper_style
-from .two_layer import figure_10
+from .two_layer import figure_5, figure_10
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +25,7 @@ class FigureSpec(NamedTuple):
 
     title: str
     make: Callable[[FigureSettings], Drawing]
+    scales: tuple[str, ...] = SCALES
 
 
 def draw_figure(name: str, settings: FigureSettings) -> Drawing:
@@ -29,16 +34,22 @@ def draw_figure(name: str, settings: FigureSettings) -> Drawing:
     Raises
     ------
     InputError
-        If there is no such figure.
+        If there is no such figure, or not at that scale.
     """
     require_known("figure", name, FIGURES)
+    require_known(f"scale of figure {name}", settings.scale, FIGURES[name].scales)
     with paper_style():
         return FIGURES[name].make(settings)
 
 
 FIGURES: dict[str, FigureSpec] = {
-    "1": FigureSpec("sharpness, loss and learning-rate transfer, muP above NTP", figure_1),
+    "1": FigureSpec("sharpness, loss and learning-rate transfer, muP above NTP", figure_1, ("laptop",)),
+    "5": FigureSpec("largest eigenvalues of G and R on the way, muP and NTP", figure_5),
     "10": FigureSpec("loss of the two-layer linear network under NTP and muP", figure_10),
     "portrait": FigureSpec("phase portrait of the infinite-width map under muP", portrait),
+    "portrait-universal": FigureSpec("the same map in its universal coordinates", portrait_universal),
+    "bifurcation": FigureSpec("attractors and Lyapunov exponents over the learning rate", bifurcation),
+    "edge": FigureSpec("approach to the edge of stability, muP and NTP", edge),
+    "error-bars": FigureSpec("fluctuations at finite width, predicted and sampled", error_bars),
 }
 """Every figure by its number in the paper or its name."""

@@ -1,21 +1,90 @@
-"""The phase portrait of the planar infinite-width map."""
+"""Phase portraits of the planar infinite-width map, in the coordinates of one's choice.
+
+A portrait is drawn in a `Plane`, which knows how a point of the map, (a, p), and a finite network are placed
+in it; everything drawn is given in (a, p) and drawn the same way in every plane.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from ..theory import PlanarState
+from ..errors import require_known
+from ..simulations.basins import Outcome, find_outcomes
+from ..theory import PlanarState, UniversalState
 from .style import PALETTE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
     from ..theory import Array, PlanarMap
 
 Window = tuple[float, float, float, float]
+Points = tuple["Array", "Array"]
+
+_FIELD, _FINE = 300, 240
+"""Points along each side of the grids for the vector field and for the basins."""
+
+_BASINS = {
+    Outcome.MINIMIZER: ("to a stable minimizer", PALETTE[2], 0.13),
+    Outcome.PERIOD_TWO: ("to period two", PALETTE[5], 0.30),
+    Outcome.OTHER: ("other bounded", PALETTE[4], 0.30),
+    Outcome.DIVERGED: ("diverges", PALETTE[1], 0.38),
+}
+"""Words, colour and strength by outcome; they differ in lightness too."""
+
+
+_PARTS: dict[str, dict[str, Any]] = {
+    "_first": {"color": PALETTE[5], "lw": 0.9},
+    "_second": {"color": PALETTE[4], "lw": 0.9},
+    "_stable": {"color": PALETTE[2], "lw": 2.2, "solid_capstyle": "butt"},
+    "_unstable": {"color": PALETTE[3], "lw": 2.2, "ls": ":"},
+    "_edge": {"color": "0.25", "lw": 0.8, "ls": "--"},
+    "_ellipse": {"color": PALETTE[0], "lw": 1.2, "ls": (0, (4, 1.5))},
+    "_cycle": {"ls": "", "marker": "o", "ms": 6, "mfc": "none", "mec": "black", "mew": 1.0},
+}
+"""How the parts of a portrait look, by the label that tells the legend they are there."""
+
+_EMPTY = "0.85"
+"""Grey where no network is."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Coordinates that a portrait is drawn in.
+
+    Attributes
+    ----------
+    labels
+        Of the horizontal and the vertical axis.
+    place
+        Coordinates of points (a, p) of a map.
+    states
+        Points (a, p) of coordinates; the inverse of `place`, on one branch where that has several. May give
+        points that no network has.
+    quantities
+        The two recorded quantities that place a finite network.
+    measured
+        Coordinates from the values of these quantities.
+    window
+        Limits (left, right, bottom, top) that hold the start, the minimizers and the edge.
+    """
+
+    labels: tuple[str, str]
+    place: Callable[[PlanarMap, PlanarState], Points]
+    states: Callable[[PlanarMap, Array, Array], PlanarState]
+    quantities: tuple[str, str]
+    measured: Callable[[PlanarMap, Array, Array], Points]
+    window: Callable[[PlanarMap], Window]
 
 
 def window(planar: PlanarMap) -> Window:
@@ -24,8 +93,89 @@ def window(planar: PlanarMap) -> Window:
     return (-0.35 * s, 1.75 * s, 0.0, max(1.6 * kappa * s, 1.35 / planar.learning_rate))
 
 
-def draw_portrait(axes: Axes, planar: PlanarMap, limits: Window | None = None) -> Axes:
-    """Vector field, nullclines, minimizers coloured by stability, and the states no network has.
+def _universal(planar: PlanarMap, state: PlanarState) -> Points:
+    """`(x, y)`; where a finite network has `v < kappa |a|`, which the limit has not, y is zero."""
+    shift = math.sqrt(planar.coupling) * np.asarray(state.a)
+    squares = (planar.learning_rate * np.maximum(state.p + sign * shift, 0.0) for sign in (1, -1))
+    x, y = (np.sqrt(square) for square in squares)
+    return x, y
+
+
+def _universal_window(planar: PlanarMap) -> Window:
+    """Limits that hold the invariant ellipse, or the edge where that is larger."""
+    right = 1.08 * math.sqrt(2 * (2 + planar.mu))
+    return (0.0, right, 0.0, 1.08 * max(math.sqrt(2 * max(2 - planar.mu, 0.0)), math.sqrt(2)))
+
+
+def _curvatures(planar: PlanarMap, state: PlanarState) -> Points:
+    """Largest eigenvalues of R, `kappa |a - s|`, and of G, `p + max(p, 1/D)` (2p for D = 1)."""
+    gap = planar.coupling if planar.dimension > 1 else 0.0
+    p = np.asarray(state.p)
+    return math.sqrt(planar.coupling) * np.abs(state.a - planar.target_norm), p + np.maximum(p, gap)
+
+
+def _from_curvatures(planar: PlanarMap, residual: Array, gauss_newton: Array) -> PlanarState:
+    """The point on the branch a < s, that of networks that have yet to learn the target."""
+    gap = planar.coupling if planar.dimension > 1 else 0.0
+    p = np.where(gauss_newton >= 2 * gap, gauss_newton / 2, gauss_newton - gap)
+    return PlanarState(planar.target_norm - np.asarray(residual) / math.sqrt(planar.coupling), p)
+
+
+def _curvature_window(planar: PlanarMap) -> Window:
+    a, _, bottom, top = window(planar)
+    return (0.0, math.sqrt(planar.coupling) * (planar.target_norm - a), 2 * bottom, 2 * top)
+
+
+PLANES = {
+    "ap": Plane(
+        ("$a$, map along the target", "$p$, norm of the layers"),
+        lambda _planar, state: (np.asarray(state.a), np.asarray(state.p)),
+        lambda _planar, a, p: PlanarState(a, p),
+        ("alignment", "second_layer"),
+        lambda _planar, a, v: (a, v),
+        window,
+    ),
+    "xy": Plane(
+        (r"$x = \sqrt{\eta_0 (p + \kappa a)}$", r"$y = \sqrt{\eta_0 (p - \kappa a)}$"),
+        _universal,
+        lambda planar, x, y: planar.from_universal(UniversalState(x, y)),
+        ("alignment", "second_layer"),
+        lambda planar, a, v: _universal(planar, PlanarState(a, v)),
+        _universal_window,
+    ),
+    "gr": Plane(
+        (r"$\lambda_{\max}(R)$, branch $a < |w^*|$", r"$\lambda_{\max}(G)$"),
+        _curvatures,
+        _from_curvatures,
+        ("residual_sharpness", "ntk_sharpness"),
+        lambda _planar, residual, ntk: (residual, ntk),
+        _curvature_window,
+    ),
+}
+"""(a, p); the universal (x, y); and the largest eigenvalues of the two parts of the Hessian, G against R."""
+
+
+def plane_of(name: str) -> Plane:
+    """A plane by name: `ap`, `xy` or `gr`.
+
+    Raises
+    ------
+    InputError
+        If there is no such plane.
+    """
+    require_known("plane", name, PLANES)
+    return PLANES[name]
+
+
+def draw_portrait(
+    axes: Axes,
+    planar: PlanarMap,
+    limits: Window | None = None,
+    *,
+    plane: str | Plane = "ap",
+    basins: bool = False,
+) -> Axes:
+    """Vector field of one step, nullclines, edge, minimizers by stability, and the states no network has.
 
     Parameters
     ----------
@@ -34,63 +184,187 @@ def draw_portrait(axes: Axes, planar: PlanarMap, limits: Window | None = None) -
     planar
         The map.
     limits
-        (a, a, p, p); by default `window`.
+        (left, right, bottom, top); by default the plane's window.
+    plane
+        What to draw in, or its name in `PLANES`.
+    basins
+        Pale background by what each start comes to; see `draw_basins`.
+
+    Raises
+    ------
+    InputError
+        If there is no such plane.
     """
-    left, right, bottom, top = limits or window(planar)
-    a, p = np.meshgrid(np.linspace(left, right, 300), np.linspace(bottom, top, 300))
-    da, dp = _change(planar, a, p)
-    inside = p >= math.sqrt(planar.coupling) * np.abs(a)
-    speed = np.ma.masked_array(np.hypot(da / (right - left), dp / (top - bottom)), mask=~inside)
-    axes.streamplot(
-        a, p, np.where(inside, da, np.nan), np.where(inside, dp, np.nan),
-        color=(0.72, 0.72, 0.76), linewidth=0.35 + 0.9 * speed / speed.max(), density=0.9, arrowsize=0.5,
-    )  # fmt: skip
-    for change, colour in ((da, PALETTE[5]), (dp, PALETTE[4])):
-        axes.contour(a, p, np.where(inside, change, np.nan), levels=[0.0], colors=[colour], linewidths=0.9)
-    _shade_empty(axes, planar, (left, right, bottom, top))
-    _draw_minimizers(axes, planar, top)
+    plane = plane_of(plane) if isinstance(plane, str) else plane
+    limits = limits or plane.window(planar)
+    left, right, bottom, top = limits
+    if basins:
+        draw_basins(axes, planar, limits, plane=plane)
+    _draw_field(axes, planar, plane, limits)
+    _draw_minimizers(axes, planar, plane, limits)
+    _draw_edge(axes, planar, plane, limits)
     axes.set(xlim=(left, right), ylim=(bottom, top))
-    axes.set_xlabel("$a$, map along the target")
-    axes.set_ylabel("$p$, norm of the layers")
+    axes.set_xlabel(plane.labels[0])
+    axes.set_ylabel(plane.labels[1])
     return axes
 
 
-def draw_orbit(axes: Axes, states: PlanarState, colour: str, label: str, *, marker: str = "o") -> Axes:
-    """A trajectory in the plane, step by step."""
-    axes.plot(states.a, states.p, color=colour, lw=0.8, marker=marker, ms=1.8, label=label, zorder=4)
-    axes.plot(states.a[:1], states.p[:1], color=colour, marker="s", ms=4, zorder=5)
+def draw_basins(axes: Axes, planar: PlanarMap, limits: Window, *, plane: str | Plane = "ap") -> Axes:
+    """A pale background that says what each start comes to: a minimizer, period two, other, divergence."""
+    plane = plane_of(plane) if isinstance(plane, str) else plane
+    left, right, bottom, top = limits
+    sides = ((low, high, (high - low) / _FINE) for low, high in ((left, right), (bottom, top)))
+    centres = (np.linspace(low + cell / 2, high - cell / 2, _FINE) for low, high, cell in sides)
+    outcome = find_outcomes(planar, plane.states(planar, *np.meshgrid(*centres)), 4000).outcome
+    axes.imshow(
+        np.ma.masked_equal(outcome, int(Outcome.NO_NETWORK)),
+        extent=(left, right, bottom, top), origin="lower", aspect="auto", interpolation="nearest",
+        cmap=ListedColormap([_pale(kind) for kind in _BASINS]), vmin=-0.5, vmax=len(_BASINS) - 0.5, zorder=0,
+    )  # fmt: skip
     return axes
 
 
-def legend_entries(axes: Axes) -> Axes:
-    """Empty curves that name the portrait's parts in a legend."""
-    for colour, style, label in (
-        (PALETTE[4], "-", "$p$ stands still"),
-        (PALETTE[2], "-", "stable minimizers"),
-        (PALETTE[3], ":", "unstable minimizers"),
-    ):
-        axes.plot([], [], color=colour, ls=style, label=label, lw=2 if "minimizers" in label else 0.9)
+def draw_orbit(axes: Axes, points: Points, colour: str, label: str, *, marker: str = "o") -> Axes:
+    """A trajectory in the plane, step by step, its start a square; points are coordinates in the plane."""
+    horizontal, vertical = points
+    axes.plot(horizontal, vertical, color=colour, lw=0.8, marker=marker, ms=1.8, label=label, zorder=4)
+    axes.plot(horizontal[:1], vertical[:1], color=colour, marker="s", ms=4, zorder=5)
     return axes
 
 
-def _change(planar: PlanarMap, a: Array, p: Array) -> PlanarState:
-    """What one step adds."""
-    after = planar.step(PlanarState(a, p))
-    return PlanarState(after.a - a, after.p - p)
+def draw_cycle(axes: Axes, points: Points) -> Axes:
+    """The points of a cycle, ringed; whole rings, where they are on a border too."""
+    axes.plot(*points, label="_cycle", zorder=7, clip_on=False, **_PARTS["_cycle"])
+    return axes
 
 
-def _shade_empty(axes: Axes, planar: PlanarMap, limits: Window) -> None:
-    """Positive semidefiniteness of the Gram matrix: no network has `p < kappa |a|`."""
-    a = np.linspace(limits[0], limits[1], 200)
-    axes.fill_between(a, 0, math.sqrt(planar.coupling) * np.abs(a), color="0.9", lw=0, zorder=0.5)
+def draw_ellipse(axes: Axes, planar: PlanarMap, *, plane: str | Plane = "xy") -> Axes:
+    """The ellipse `x^2/(2 + mu) + y^2/(2 - mu) = 2`, which no orbit crosses; none is there past mu = 2."""
+    plane = plane_of(plane) if isinstance(plane, str) else plane
+    if planar.mu < 2:
+        angle = np.linspace(0, np.pi / 2, 300)
+        x, y = math.sqrt(2 * (2 + planar.mu)) * np.cos(angle), math.sqrt(2 * (2 - planar.mu)) * np.sin(angle)
+        points = _shown(planar, plane, planar.from_universal(UniversalState(x, y)))
+        axes.plot(*points, label="_ellipse", zorder=3, **_PARTS["_ellipse"])
+    return axes
 
 
-def _draw_minimizers(axes: Axes, planar: PlanarMap, top: float) -> None:
+def legend_handles(panels: Sequence[Axes], *, plane: str = "ap") -> list[Artist]:
+    """Handles that name, in a legend, the parts of portraits that were drawn in any of some panels.
+
+    Parameters
+    ----------
+    panels
+        Axes with portraits.
+    plane
+        Name of their plane, whose coordinates the nullclines are named by.
+    """
+    names = {"ap": ("$a$", "$p$"), "xy": ("$x$", "$y$"), "gr": (r"$\lambda(R)$", r"$\lambda(G)$")}[plane]
+    words = {
+        "_first": f"{names[0]} stands still",
+        "_second": f"{names[1]} stands still",
+        "_stable": "stable minimizers",
+        "_unstable": "unstable minimizers",
+        "_edge": r"edge, $\lambda_{\max}(\Theta) = 2/\eta_0$",
+        "_ellipse": "invariant ellipse",
+        "_cycle": "period of the limit",
+    }
+    artists = [artist for panel in panels for artist in (*panel.lines, *panel.collections)]
+    drawn = {str(artist.get_label()) for artist in artists}
+    handles: list[Artist] = [
+        Line2D([], [], label=words[part], **_PARTS[part]) for part in words if part in drawn
+    ]
+    kinds = {kind for panel in panels for image in panel.images for kind in _common(image.get_array())}
+    handles += [Patch(color=_pale(kind), label=_BASINS[kind][0]) for kind in _BASINS if kind in kinds]
+    if "_empty" in drawn:
+        handles.append(Patch(color=_EMPTY, label=r"no network, $N = \infty$"))
+    return handles
+
+
+def _common(outcomes: Any) -> set[Outcome]:
+    """Outcomes that are seen: those of more than one start in 500."""
+    kinds, counts = np.unique(np.ma.compressed(outcomes), return_counts=True)
+    return {Outcome(int(kind)) for kind in kinds[counts > outcomes.size / 500]}
+
+
+def _pale(kind: Outcome) -> tuple[float, float, float]:
+    """A basin's colour, mixed with white."""
+    _, colour, strength = _BASINS[kind]
+    red, green, blue = (1 - strength * (1 - part) for part in to_rgb(colour))
+    return red, green, blue
+
+
+def _draw_field(axes: Axes, planar: PlanarMap, plane: Plane, limits: Window) -> None:
+    """Streamlines of what one step adds, the curves where it adds nothing, and where no network is."""
+    left, right, bottom, top = limits
+    u, v = np.meshgrid(np.linspace(left, right, _FIELD), np.linspace(bottom, top, _FIELD))
+    states = plane.states(planar, u, v)
+    margin = states.p - math.sqrt(planar.coupling) * np.abs(states.a)
+    after = plane.place(planar, planar.step(states))
+    change = [np.where(margin >= -1e-12, new - old, np.nan) for new, old in zip(after, (u, v), strict=True)]
+    speed = np.hypot(change[0] / (right - left), change[1] / (top - bottom))
+    axes.streamplot(
+        u, v, change[0], change[1], color=(0.62, 0.62, 0.67), density=0.9, arrowsize=0.5,
+        linewidth=0.35 + 0.9 * np.nan_to_num(np.minimum(speed / np.nanquantile(speed, 0.95), 1)),
+    )  # fmt: skip
+    # Divided by the residual: the minimizers, where both stand still, are drawn apart.
+    residual = np.where(states.a == planar.target_norm, np.nan, states.a - planar.target_norm)
+    for part, name in zip(change, ("_first", "_second"), strict=True):
+        relative = part / residual
+        if np.nanmin(relative) < 0 < np.nanmax(relative):
+            style = {"colors": [_PARTS[name]["color"]], "linewidths": _PARTS[name]["lw"]}
+            axes.contour(u, v, relative, levels=[0.0], **style).set_label(name)
+    if margin.min() < -1e-12:
+        axes.contourf(u, v, margin, levels=[-math.inf, 0.0], colors=[_EMPTY], zorder=0.5).set_label("_empty")
+
+
+def _shown(planar: PlanarMap, plane: Plane, states: PlanarState) -> Points:
+    """Coordinates of points, NaN for those on a branch that the plane does not show."""
+    places = plane.place(planar, states)
+    back = plane.states(planar, *places)
+    size = max(planar.target_norm, float(np.max(np.abs(states.a), initial=0.0)))
+    shown = np.abs(back.a - states.a) <= 1e-6 * size
+    horizontal, vertical = (np.where(shown, place, np.nan) for place in places)
+    return horizontal, vertical
+
+
+def _highest(planar: PlanarMap, plane: Plane, limits: Window) -> float:
+    """A `p` above everything in a window."""
+    corners = plane.states(planar, np.array(limits)[[0, 1, 0, 1]], np.array(limits)[[2, 2, 3, 3]])
+    return float(np.max(corners.p))
+
+
+def _draw_minimizers(axes: Axes, planar: PlanarMap, plane: Plane, limits: Window) -> None:
     """The line `a = s`, solid where gradient descent is stable, up to the edge `p = 1/eta0`."""
     s, lowest = planar.target_norm, math.sqrt(planar.coupling) * planar.target_norm
-    edge = 1 / planar.learning_rate
+    edge, top = 1 / planar.learning_rate, _highest(planar, plane, limits)
+
+    def line(low: float, high: float) -> Points:
+        p = np.linspace(low, high, 200)
+        return plane.place(planar, PlanarState(np.full_like(p, s), p))
+
+    # On a border the line would be cut in half, so what is inside the window is drawn over the frame.
     if edge > lowest:
-        axes.plot([s, s], [lowest, min(edge, top)], color=PALETTE[2], lw=2.2, zorder=3)
-    if edge < top:
-        axes.plot([s, s], [max(edge, lowest), top], color=PALETTE[3], lw=2.2, ls=":", zorder=3)
-        axes.plot([s], [max(edge, lowest)], color="black", marker="_", ms=7, zorder=6)
+        stable = _within(limits, line(lowest, min(edge, top)))
+        axes.plot(*stable, label="_stable", zorder=3, clip_on=False, **_PARTS["_stable"])
+    if max(edge, lowest) < top:
+        unstable = _within(limits, line(max(edge, lowest), top))
+        axes.plot(*unstable, label="_unstable", zorder=3, clip_on=False, **_PARTS["_unstable"])
+        axes.plot(unstable[0][:1], unstable[1][:1], color="black", marker="_", ms=7, zorder=6)
+
+
+def _within(limits: Window, points: Points) -> Points:
+    """Points with those outside a window made NaN."""
+    left, right, bottom, top = limits
+    horizontal, vertical = points
+    inside = (left <= horizontal) & (horizontal <= right) & (bottom <= vertical) & (vertical <= top)
+    return np.where(inside, horizontal, np.nan), np.where(inside, vertical, np.nan)
+
+
+def _draw_edge(axes: Axes, planar: PlanarMap, plane: Plane, limits: Window) -> None:
+    """Where the NTK's eigenvalue along the target is `2/eta0`: `p = 1/eta0`."""
+    p = 1 / planar.learning_rate
+    a = np.linspace(-1, 1, 400) * p / math.sqrt(planar.coupling)
+    points = _shown(planar, plane, PlanarState(a, np.full_like(a, p)))
+    axes.plot(*points, label="_edge", zorder=2.5, **_PARTS["_edge"])
+    axes.set(xlim=limits[:2], ylim=limits[2:])

@@ -14,7 +14,7 @@ from ..records import NEVER
 from ..theory import LatentState, wishart_state
 from ..theory.chain import chain_length, draw_chain, krylov_chain, stack
 from .choice import Choice, choose_method
-from .methods import FactoredMethod, FullMethod
+from .methods import SPECTRAL, FactoredMethod, FullMethod
 from .reduced import FIRST_SIZE, TOLERANCE, ReducedMethod
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ _LARGEST_STATES = 2**31
 
 _GROWTH = 1.5
 """By how much a head grows that was too short."""
-
-_SPECTRAL = {"sharpness", "ntk_sharpness"}
-"""Observables for which a chain must hold the edge of the spectrum of `e`."""
 
 
 class Block(NamedTuple):
@@ -121,7 +118,7 @@ class _Networks:
             self.chains = [draw_chain(compact, generator) for generator in generators]
             return
         self._states = [block.start(self._problem, generator) for generator in generators]
-        precision = 1e-8 if _SPECTRAL & set(block.quantities) else None
+        precision = 1e-8 if set(SPECTRAL) & set(block.quantities) else None
         self.chains = [
             krylov_chain(state, self._problem, least=FIRST_SIZE, edge_precision=precision)
             for state in self._states

@@ -87,22 +87,11 @@ def _search(
     low = max(rho, v)
     if not math.isfinite(high) or high <= 0.0:
         return high, high
-    shift, step = high, 0.0
-    start = _quotient(e, y, size)
-    if start > 0.0:
-        low = max(
-            low,
-            _root(
-                start,
-                2 * c * _dot(r, y, size) * _dot(w, y, size),
-                c * v * _dot(r, y, size) ** 2,
-                v,
-                rho,
-                high,
-            ),
-        )
-        step = _AHEAD * low
-        shift = min(high, low + step)
+    image = np.empty(y.size)
+    lower, residual = _first_bound(w, e, v, r, c, bands, rho, high, y, image)
+    low = max(low, lower)
+    step = min(_AHEAD * low, _STEEP * residual * residual / low + 0.25 * tolerance * low)
+    shift = min(high, low + step) if lower > 0.0 else high
     if (low - v) * (1 - (rho / low) ** 2) > _FAR * tail_bound:
         bands, y = bands[:, : size + _REACH], y[: size + _REACH]
     factors, tail = np.empty((size, size)), np.empty((3, y.size))
@@ -111,13 +100,18 @@ def _search(
             break
         if _factorise(w, e, v, r, c, bands, shift, rho, factors, tail):
             high = shift
+            if high - low <= tolerance * high:
+                break
             square, product = _solve(factors, tail, y, size)
             r_y, w_y = _dot(r, y, size), _dot(w, y, size)
             linear, constant = 2 * c * r_y * w_y, c * v * r_y * r_y
             x = (shift - v) * (1 - (rho / shift) ** 2)
             quotient = x - linear / shift - constant / shift**2 - product / square
-            low = max(low, min(_root(quotient, linear, constant, v, rho, high), high))
-            step = max(_CLOSER * (high - low), 0.25 * tolerance * high)
+            higher = max(low, min(_root(quotient, linear, constant, v, rho, high), high))
+            # One solve more would gain what this one gained, times the square of the shift's distance.
+            left = (higher - low) * _STEEP**2 * ((shift - higher) / high) ** 2
+            low = higher
+            step = max(min(_CLOSER * (high - low), left), 0.25 * tolerance * high)
             shift = min(low + step, 0.5 * (low + high))
         else:
             low = max(low, shift)
@@ -126,8 +120,52 @@ def _search(
     return low, high
 
 
+@njit(cache=True, fastmath=_REORDER)
+def _first_bound(
+    w: Array,
+    e: Array,
+    v: float,
+    r: Array,
+    c: float,
+    bands: Array,
+    rho: float,
+    high: float,
+    y: Array,
+    image: Array,
+) -> tuple[float, float]:
+    """Lower bound that a vector gives, which is normalised, and the size of its residual.
+
+    A vector of zero is made one of ones, and gives no bound.
+    """
+    size, length = w.size, y.size
+    square = _dot(y, y, length)
+    if not square > 0.0:
+        y[:] = 1.0 / math.sqrt(length)
+        return 0.0, 0.0
+    y /= math.sqrt(square)
+    for i in range(size):
+        image[i] = _dot(e[i], y, size)
+    image[size:] = 0.0
+    for i in range(size, length):
+        near, far = bands[1, i - 1], bands[2, i - 2]
+        image[i] += bands[0, i] * y[i] + near * y[i - 1] + far * y[i - 2]
+        image[i - 1] += near * y[i]
+        image[i - 2] += far * y[i]
+    r_y, w_y = _dot(r, y, size), _dot(w, y, size)
+    low = _root(_dot(y, image, length), 2 * c * r_y * w_y, c * v * r_y * r_y, v, rho, high)
+    x = (low - v) * (1 - (rho / low) ** 2)
+    for i in range(length):
+        image[i] -= x * y[i]
+    for i in range(size):
+        image[i] += c / low * (r[i] * w_y + w[i] * r_y) + c * v / low**2 * r[i] * r_y
+    return low, math.sqrt(_dot(image, image, length))
+
+
 _AHEAD = 1 / 64
 """How far above what the last vector gives the first shift is tried."""
+
+_STEEP = 10.0
+"""Largest eigenvalue over its gap, as far as guesses of shifts go; a wrong one costs more shifts."""
 
 _MOST_SHIFTS = 200
 """Halving alone needs about 50 to reach rounding."""
@@ -147,21 +185,6 @@ def _dot(a: Array, b: Array, size: int) -> float:
     total = 0.0
     for i in range(size):
         total += a[i] * b[i]
-    return total
-
-
-@njit(cache=True, fastmath=_REORDER)
-def _quotient(e: Array, y: Array, size: int) -> float:
-    """Rayleigh quotient of `e` on the head's part of a vector, which is normalised and the rest dropped."""
-    square = _dot(y, y, size)
-    if not square > 0.0:
-        y[:] = 1.0 / math.sqrt(y.size)
-        return 0.0
-    y[size:] = 0.0
-    y[:size] /= math.sqrt(square)
-    total = 0.0
-    for i in range(size):
-        total += y[i] * _dot(e[i], y, size)
     return total
 
 

@@ -10,11 +10,12 @@ construction and costs less.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
 from ..theory import OBSERVABLES, LatentState
+from .eigenvalue_kernels import largest_eigenvalues
 from .head_kernels import advance_factored
 from .kernels import advance
 
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
 
 DIVERGENCE_FACTOR = 1e30
 """A loss this many times the initial one (or |w*|^2 / 2, or 1, if larger) counts as divergence."""
+
+
+SPECTRAL = ("sharpness", "ntk_sharpness")
+"""Observables that are largest eigenvalues."""
+
+_PRECISION = 1e-12
+"""Relative distance of the bounds on an eigenvalue."""
+
+
+class Eigenvalue(NamedTuple):
+    """A largest eigenvalue between two bounds, each of shape (T,)."""
+
+    low: Array
+    high: Array
 
 
 class Method(ABC):
@@ -40,12 +55,18 @@ class Method(ABC):
         Shape (rates,).
     networks
         Number of networks.
+    bands
+        Chains that go on past the states' coordinates (`theory.chain`), shape (networks, 3, n).
     """
 
     name: ClassVar[str]
 
-    def __init__(self, problem: Problem, learning_rates: Array, networks: int) -> None:
+    def __init__(
+        self, problem: Problem, learning_rates: Array, networks: int, bands: Array | None = None
+    ) -> None:
         self.problem = problem
+        self._bands = np.zeros((networks, 3, problem.dimension)) if bands is None else bands
+        self._vectors = np.zeros((len(learning_rates) * networks, self._bands.shape[-1]))
         self.learning_rate = np.repeat(np.asarray(learning_rates, dtype=np.float64), networks)
         self.network = np.tile(np.arange(networks), len(learning_rates))
         self.coupling = np.full(self.learning_rate.size, problem.kappa)
@@ -60,8 +81,23 @@ class Method(ABC):
 
     def observe(self, name: str, alive: NDArray[np.bool_]) -> Array:
         """An observable of `theory.OBSERVABLES` for some of the trajectories."""
+        if name in SPECTRAL:
+            return self.largest(alive, of_hessian=name == "sharpness").low
         states = LatentState(*(part[alive] for part in self.states()))
         return OBSERVABLES[name].compute(states, self.problem)
+
+    def largest(self, alive: NDArray[np.bool_], *, of_hessian: bool = True) -> Eigenvalue:
+        """Bounds on the largest eigenvalue of the Hessian, or else of the NTK, chains included.
+
+        Each search starts from the eigenvector of the one before.
+        """
+        w, e, v = (np.ascontiguousarray(part[alive]) for part in self.states())
+        residual = (w - self.problem.target) * of_hessian
+        low, high, vectors = np.empty(len(v)), np.empty(len(v)), self._vectors[alive]
+        squared, network = self.coupling[alive] ** 2, self.network[alive]
+        largest_eigenvalues(w, e, v, residual, squared, self._bands, network, _PRECISION, vectors, low, high)
+        self._vectors[alive] = vectors
+        return Eigenvalue(low, high)
 
     def loss_limit(self) -> Array:
         """Loss that counts as divergence from the present state on, shape (T,)."""

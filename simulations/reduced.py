@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..theory import OBSERVABLES, LatentState
 from ..theory.chain import Chain, even, target_coordinates
-from .eigenvalue_kernels import largest_eigenvalues
 from .head_kernels import advance_factored, advance_heads
 from .methods import Method, factor, unfactor
 
@@ -25,16 +24,6 @@ FIRST_SIZE = 16
 
 _SQUARE = 4.0
 """Networks with fewer than this many neurons an input are advanced by a factor of their Gram matrix."""
-
-_PRECISION = 1e-13
-"""Relative distance of the bounds on an eigenvalue."""
-
-
-class Eigenvalue(NamedTuple):
-    """A largest eigenvalue between two bounds, each of shape (T,)."""
-
-    low: Array
-    high: Array
 
 
 class ReducedMethod(Method):
@@ -58,12 +47,11 @@ class ReducedMethod(Method):
         self, problem: Problem, learning_rates: Array, chains: Chain, size: int = FIRST_SIZE
     ) -> None:
         self.size = min(even(size), chains.length)
-        super().__init__(target_coordinates(problem, self.size), learning_rates, len(chains.v))
+        in_chain = target_coordinates(problem, self.size)
+        super().__init__(in_chain, learning_rates, len(chains.v), chains.bands)
         self._chains = chains
         heads = chains.head(self.size)
-        trajectories = self.learning_rate.size
-        self._leak = np.zeros(trajectories)
-        self._vectors = np.zeros((trajectories, chains.length))
+        self._leak = np.zeros(self.learning_rate.size)
         width, dimension = self.problem.sizes.values()
         self._factored = width < _SQUARE * dimension
         self._neurons = factor(heads, self.problem)[self.network] if self._factored else np.empty(0)
@@ -88,11 +76,7 @@ class ReducedMethod(Method):
         return self._states
 
     def observe(self, name: str, alive: NDArray[np.bool_]) -> Array:
-        """An observable for some of the trajectories; those that see all of the spectrum see the tail too."""
-        if name == "sharpness":
-            return self.largest(alive).low
-        if name == "ntk_sharpness":
-            return self.largest(alive, of_hessian=False).low
+        """An observable for some of the trajectories; traces see the tail too."""
         if name in {"first_layer_trace", "hessian_trace"}:
             trace = OBSERVABLES["first_layer_trace"].compute(self._alive(alive), self.problem)
             tail = self._chains.bands[:, 0, self.size :].sum(axis=-1) + self._chains.rest
@@ -102,19 +86,6 @@ class ReducedMethod(Method):
                 trace = np.asarray(trace + dimension * self._states.v[alive])
             return trace
         return super().observe(name, alive)
-
-    def largest(self, alive: NDArray[np.bool_], *, of_hessian: bool = True) -> Eigenvalue:
-        """Bounds on the largest eigenvalue of the Hessian, or else of the NTK, over head and tail."""
-        states = self._alive(alive)
-        residual = (states.w - self.problem.target) * of_hessian
-        low, high = np.empty(len(states.v)), np.empty(len(states.v))
-        vectors = self._vectors[alive]
-        largest_eigenvalues(
-            *states, residual, self.coupling[alive] ** 2, self._chains.bands, self.network[alive],
-            _PRECISION, vectors, low, high,
-        )  # fmt: skip
-        self._vectors[alive] = vectors
-        return Eigenvalue(low, high)
 
     def _alive(self, alive: NDArray[np.bool_]) -> LatentState:
         return LatentState(*(part[alive] for part in self._states))
@@ -127,9 +98,9 @@ class ReducedMethod(Method):
     def truncation_error(self) -> Array:
         """Estimated relative error of what is observed, shape (T,).
 
-        What reaches the head's last two coordinates would go on to the tail, step after step. It comes back to
-        the target's direction by as many couplings as it took to get there, so that what is observed is off by
-        the square of the whole flow over `|r_0|`.
+        What reaches the head's last two coordinates would go on to the tail, step after step. It comes back
+        to the target's direction by as many couplings as it took to get there, so that what is observed is
+        off by the square of the whole flow over `|r_0|`.
         """
         if self.complete:
             return np.zeros(self.learning_rate.size)

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+ASSETS = ROOT / "figures" / "assets"
 
 
 def expected() -> set[str]:
@@ -18,7 +19,8 @@ def expected() -> set[str]:
         for package, folder in folders.items()
         for module in folder.glob("*.py")
     }
-    return modules | {"superconsistency/py.typed"}
+    assets = {f"superconsistency/figures/assets/{asset.name}" for asset in ASSETS.iterdir()}
+    return modules | assets | {"superconsistency/py.typed"}
 
 
 def main(folder: Path) -> None:

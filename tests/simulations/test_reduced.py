@@ -148,7 +148,9 @@ def test_a_drawn_chain_has_the_law_of_gaussian_weights(dimension: int, width: in
         head = chain.head(chain.length)
         drawn.append(seen(*head, np.eye(chain.length)[0], float(chain.rest)))
         direct.append(seen(*initial_state(problem, generators[1]), direction))
-    smallest = min(stats.ks_2samp(a, b).pvalue for a, b in zip(np.transpose(drawn), np.transpose(direct), strict=True))
+    smallest = min(
+        stats.ks_2samp(a, b).pvalue for a, b in zip(np.transpose(drawn), np.transpose(direct), strict=True)
+    )
     assert smallest > 1e-4 / 7
 
 
