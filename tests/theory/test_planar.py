@@ -163,3 +163,10 @@ def test_divergence_tends_to_twice_the_edge_and_to_twice_the_dimension() -> None
     assert PlanarMap(20, 1e6, 1.0).divergence == pytest.approx(2 * PlanarMap(20, 1e6, 1.0).edge, rel=1e-6)
     assert PlanarMap(20, 0.0, 1.0).divergence == 40
     assert PlanarMap(20, 1.0, 1.0).divergence == pytest.approx(8)
+
+
+@pytest.mark.parametrize("dimension", [1, 7, 400])
+def test_orbits_diverge_before_the_edge_where_the_target_is_small(dimension: int) -> None:
+    for share, before in ((0.99, True), (1.01, False)):
+        planar = PlanarMap(dimension, share * 2 / 3 / math.sqrt(dimension), 1.0)
+        assert (planar.divergence < planar.edge) is before
