@@ -1,4 +1,4 @@
-"""How a quantity depends on width."""
+"""How a quantity depends on width, and power laws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import invalid
 
 if TYPE_CHECKING:
     import xarray as xr
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 
 class WidthDependence(NamedTuple):
@@ -81,3 +81,118 @@ def settled(values: xr.DataArray, measurements: int = 3) -> xr.DataArray:
     A run that diverged has no last measurements: its value is NaN.
     """
     return values.isel(step=slice(-measurements, None)).mean("step", skipna=False)
+
+
+class PowerLaw(NamedTuple):
+    """A fitted `y = amplitude x^exponent`."""
+
+    amplitude: float
+    exponent: float
+    interval: tuple[float, float]
+    """Confidence interval of the exponent; infinite where the points or runs are too few for one."""
+    r_squared: float
+    """Share of the variance of log y that the line explains; 1 where log y does not vary."""
+    points: int
+    """Points that entered: those with x and y finite and above zero."""
+
+    def __str__(self) -> str:
+        """The exponent with its interval."""
+        low, high = self.interval
+        if not math.isfinite(low):
+            return f"{self.exponent:.2f} (too few runs for an interval)"
+        return f"{self.exponent:.2f} (95% {low:.2f} to {high:.2f})"
+
+
+def power_law_fit(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    generator: np.random.Generator | None = None,
+    paired: bool = True,
+    resamples: int = 2000,
+) -> PowerLaw:
+    """Least-squares line through (log x, log y), with a 95% interval of its slope.
+
+    Parameters
+    ----------
+    x
+        Shape (n,).
+    y
+        Shape (n,), or (runs, n): then the line goes through the mean over runs, and the interval is from the
+        bootstrap over runs, widened for few of them (Hesterberg 2015, expanded percentiles). For a single
+        curve it is Student's, which takes the distances from the line for independent.
+    generator
+        Draws the resamples; needed if `y` has runs.
+    paired
+        Whether a row of `y` is one run, as along time, or every column has runs of its own, as along widths.
+    resamples
+        Bootstrap resamples.
+
+    Raises
+    ------
+    InputError
+        If fewer than two points can enter, or runs are given without a generator.
+    """
+    x, runs = np.asarray(x, dtype=np.float64), np.atleast_2d(np.asarray(y, dtype=np.float64))
+    means = runs.mean(axis=0)
+    usable = np.isfinite(x) & (x > 0) & np.isfinite(means) & (means > 0)
+    if np.unique(x[usable]).size < 2:
+        raise invalid(
+            "points of a power law",
+            int(usable.sum()),
+            accepted="at least 2 that are finite and above 0",
+            remedy="widen the window of the fit, or lower the learning rate if runs diverged",
+        )
+    logs, heights = np.log(x[usable]), np.log(means[usable])
+    slope, interval = _slope(logs, heights)
+    intercept = float(heights.mean() - slope * logs.mean())
+    if np.ndim(y) > 1:
+        if generator is None:
+            raise invalid("generator", None, accepted="a numpy.random.Generator", remedy="pass one")
+        interval = _bootstrapped(logs, runs[:, usable], generator, paired=paired, resamples=resamples)
+    left = heights - intercept - slope * logs
+    total = float(((heights - heights.mean()) ** 2).sum())
+    explained = 1 - float((left**2).sum()) / total if total > 0 else 1.0
+    return PowerLaw(math.exp(intercept), slope, interval, explained, int(usable.sum()))
+
+
+def resample_means(
+    runs: NDArray[np.float64], generator: np.random.Generator, resamples: int
+) -> NDArray[np.float64]:
+    """Means of resampled runs; shape (resamples, ...) from (runs, ...).
+
+    Each resample draws as many runs as there are, with replacement.
+    """
+    count = len(runs)
+    shares = generator.multinomial(count, np.full(count, 1 / count), size=resamples) / count
+    return np.asarray(np.tensordot(shares, runs, axes=1))
+
+
+def expansion(runs: int, degrees: float) -> float:
+    """Factor that widens a 95% bootstrap interval for few runs: Student's t, and n - 1 in place of n."""
+    return math.sqrt(runs / (runs - 1)) * float(stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975))
+
+
+def _bootstrapped(
+    logs: NDArray[np.float64],
+    runs: NDArray[np.float64],
+    generator: np.random.Generator,
+    *,
+    paired: bool,
+    resamples: int,
+) -> tuple[float, float]:
+    """Interval of the slope through the log means of resampled runs; shapes (n,) and (runs, n)."""
+    count, points = runs.shape
+    if count < 2:
+        return -math.inf, math.inf
+    if paired:
+        means = resample_means(runs, generator, resamples)
+    else:
+        columns = [resample_means(column, generator, resamples) for column in runs.T]
+        means = np.stack(columns, axis=1)
+    centred = logs - logs.mean()
+    weights = centred / (centred @ centred)
+    slope = float(weights @ np.log(runs.mean(axis=0)))
+    low, high = np.quantile(np.log(means) @ weights, (0.025, 0.975))
+    factor = expansion(count, count - 1 if paired else (count - 1) * max(points - 1, 1))
+    return slope + factor * (float(low) - slope), slope + factor * (float(high) - slope)

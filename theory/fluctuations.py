@@ -82,8 +82,8 @@ def predicted_deviation(problem: Problem, learning_rate: float, steps: int) -> D
     -----
     Correct up to a factor `1 + O(1/N)` at any one step. That step has to come before the residual falls below
     the fluctuations, of order `(N D)^(-1/2)`, for the loss and the residual, and before `w.u`, contracting
-    faster than `w.d`, falls below the squares of these; `v`, `e` and the sharpness keep to it for ever where D is
-    well below N (the D - 1 directions across add up: 3% off at D = N/10, a fifth at D = N).
+    faster than `w.d`, falls below the squares of these; `v`, `e` and the sharpness keep to it for ever
+    where D is well below N (the D - 1 directions across add up: 3% off at D = N/10, a fifth at D = N).
     """
     _require_planar_limit(problem)
     require_whole("number of steps", steps, least=0, example=100)

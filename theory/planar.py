@@ -89,8 +89,8 @@ class PlanarMap:
     def edge(self) -> float:
         """Largest learning rate with a stable minimizer, `sqrt(D)/|w*|`.
 
-        From initialisation orbits stay bounded up to `divergence`, which is further unless the target is small,
-        `s sqrt(D) < 2/3`.
+        From initialisation orbits stay bounded up to `divergence`, which is further unless the target is
+        small, `s sqrt(D) < 2/3`.
         """
         return math.sqrt(self.dimension) / self.target_norm if self.target_norm > 0 else math.inf
 
