@@ -8,6 +8,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit, prange
 
+from .lane_kernels import advance_lanes, aligned
+from .vector_kernels import (
+    LANES,
+    add,
+    add_outer,
+    add_products,
+    combine,
+    fma,
+    load,
+    load_tile,
+    mul,
+    row_sums,
+    splat,
+    splat_tile,
+    store,
+    store_tile,
+    total,
+)
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -17,7 +36,18 @@ if TYPE_CHECKING:
 _REORDER = {"reassoc", "contract"}
 
 
-@njit(parallel=True, cache=True, fastmath=_REORDER)
+LANES_UP_TO = 20
+"""Largest D at which trajectories advance eight at a time in the lanes of vectors. Measured: for eight that is
+twice as quick as tiles at D = 20, for fewer than five slower; above D = 32 tiles win at any number."""
+
+_DEPTH = 4
+"""Steps between updates of tiles. 2 to 16 differ by a tenth where measured, at D = 100 to 1000."""
+
+_SWEEP = 16
+"""Steps between which `e` is complete in its tiles, a multiple of `_DEPTH`."""
+
+
+@njit(parallel=True, cache=True)
 def advance(
     w: Array,
     e: Array,
@@ -32,10 +62,14 @@ def advance(
 ) -> None:
     """Take gradient-descent steps on many latent states in place (Theorem 5.1).
 
+    A trajectory's bits depend neither on the others nor on the number of threads. Steps taken in several
+    calls agree with one call to rounding. On return `e` is symmetric to the bit; the state of a trajectory
+    that diverged has no meaning.
+
     Parameters
     ----------
     w, e, v
-        States, shapes (T, D), (T, D, D), (T,); overwritten.
+        States, shapes (T, D), (T, D, D), (T,); overwritten. Of `e` the lower triangle is read.
     target
         `w*`, shape (D,), shared.
     learning_rate, coupling, loss_limit
@@ -48,9 +82,25 @@ def advance(
         Shape (T,); a trajectory whose entry is not negative stands still, and one that diverges gets the
         step at which it did.
     """
+    if w.shape[1] <= LANES_UP_TO:
+        for group in prange((w.shape[0] + LANES - 1) // LANES):
+            some = slice(group * LANES, min((group + 1) * LANES, w.shape[0]))
+            advance_lanes(
+                w[some],
+                e[some],
+                v[some],
+                target,
+                learning_rate[some],
+                coupling[some],
+                loss_limit[some],
+                first_step,
+                steps,
+                diverged_step[some],
+            )
+        return
     for trajectory in prange(w.shape[0]):
         if diverged_step[trajectory] < 0:
-            diverged_step[trajectory] = _advance_one(
+            diverged_step[trajectory] = _advance_tiles(
                 w[trajectory],
                 e[trajectory],
                 v[trajectory : trajectory + 1],
@@ -63,8 +113,8 @@ def advance(
             )
 
 
-@njit(cache=True, fastmath=_REORDER)
-def _advance_one(
+@njit(cache=True)
+def _advance_tiles(
     w: Array,
     e: Array,
     v: Array,
@@ -75,42 +125,141 @@ def _advance_one(
     first_step: int,
     steps: int,
 ) -> int:
-    """Advance one state; the step at which it diverged, or -1.
+    """Advance one state of any size; the step at which it diverged, or -1.
 
-    Each step passes over `e` once: the new residual follows from `e r` alone, so a row is updated and
-    multiplied with the new residual while it is in cache.
+    With `w = w* + r` the law of `e` is, summed over steps s,
+    `e = f - eta0 c (R w*^T + w* R^T)`, `f = e_0 + sum b_s r_s r_s^T`, `R = sum r_s`,
+    `b = eta0^2 c v - 2 eta0 c`: one outer product a step instead of two. `f` is held as the tiles of its
+    lower triangle, changed every `_DEPTH` steps and read once a step; what it does not hold yet is
+    added to the product `f r`. Every `_SWEEP` steps `R` goes into `f` too, since both grow on orbits
+    that do not converge, while their sum does not.
     """
     dimension = w.size
-    residual, next_residual = w - target, np.empty(dimension)
-    e_r = e @ residual
-    for step in range(steps):
-        w_r, r_r, r_e_r = 0.0, 0.0, 0.0
-        for i in range(dimension):
-            w_r += w[i] * residual[i]
-            r_r += residual[i] * residual[i]
-            r_e_r += residual[i] * e_r[i]
+    size = (dimension + LANES - 1) // LANES * LANES
+    tiles, product = aligned(size * (size + LANES) // 2), aligned(size)
+    # Outer products to add, rows of left times rows of right: R w*, w* R, then residuals since the last.
+    left, right = aligned((_DEPTH + 3) * size), aligned((_DEPTH + 3) * size)
+    first, second, norm = -rate * coupling, rate * rate * coupling, v[0]
+    for i in range(dimension):
+        right[i], left[size + i], right[2 * size + i] = target[i], first * target[i], w[i] - target[i]
+    _copy_tiles(e, tiles, size)
+    _pass_tiles(tiles, right[2 * size :], product, left, right, 0, 0)
+    pending, age = 0, 0
+    for step in range(steps + 1):
+        now, after = (2 + pending) * size, (3 + pending) * size
+        r_r, w_r = _overlaps(right, now, size)
         if not 0.5 * r_r <= loss_limit:
             return first_step + step
-        scale, norm = rate * rate * coupling, v[0]
-        for i in range(dimension):
-            change = scale * w_r * residual[i] - rate * (norm * residual[i] + e_r[i])
-            next_residual[i] = residual[i] + change
-        for i in range(dimension):
-            # Row i of -eta0 c (r w^T + w r^T) + eta0^2 c v r r^T.
-            along_w = -rate * coupling * residual[i]
-            along_r = scale * norm * residual[i] - rate * coupling * w[i]
-            row, total = e[i], 0.0
-            for j in range(dimension):
-                row[j] += along_w * w[j] + along_r * residual[j]
-                total += row[j] * next_residual[j]
-            e_r[i] = total
-        v[0] = norm - 2.0 * rate * coupling * w_r + scale * r_e_r
-        for i in range(dimension):
-            residual[i] = next_residual[i]
-            w[i] = target[i] + residual[i]
-    if not 0.5 * np.dot(residual, residual) <= loss_limit:
-        return first_step + steps
+        if step == steps:
+            break
+        _complete_product(product, left, right, now, first)
+        along_r, keep = splat(second * norm + 2.0 * first), splat(1.0 + second * w_r - rate * norm)
+        down, r_e_r, minus = splat(first), splat(0.0), splat(-rate)
+        for i in range(0, size, LANES):
+            r, e_r = load(right, now + i), load(product, i)
+            r_e_r = fma(r, e_r, r_e_r)
+            store(left, now + i, mul(along_r, r))
+            store(right, size + i, add(load(right, size + i), r))
+            store(left, i, mul(down, load(right, size + i)))
+            store(right, after + i, fma(keep, r, mul(minus, e_r)))
+        norm += 2.0 * first * w_r + second * total(r_e_r)
+        pending, age, last = pending + 1, age + 1, step + 1 == steps
+        if pending < _DEPTH and not last:
+            _pass_tiles(tiles, right[after:], product, left, right, 0, 0)
+            continue
+        swept = last or age >= _SWEEP
+        _pass_tiles(tiles, right[after:], product, left, right, 0 if swept else 2, 2 + pending)
+        right[2 * size : 3 * size] = right[after : after + size]
+        if swept:
+            age, left[:size], right[size : 2 * size] = 0, 0.0, 0.0
+        pending = 0
+    v[0], w[:] = norm, target + right[2 * size : 2 * size + dimension]
+    _fill_from_tiles(tiles, e)
     return -1
+
+
+@njit(cache=True)
+def _overlaps(right: Array, now: int, size: int) -> tuple[float, float]:
+    """`r.r` and `w.r` of the present residual."""
+    r_r, w_r = splat(0.0), splat(0.0)
+    for i in range(0, size, LANES):
+        r = load(right, now + i)
+        r_r = fma(r, r, r_r)
+        w_r = fma(add(r, load(right, i)), r, w_r)
+    return total(r_r), total(w_r)
+
+
+@njit(cache=True)
+def _complete_product(product: Array, left: Array, right: Array, now: int, first: float) -> None:
+    """Turn `f r` into `e r` by the outer products that `f` does not hold yet."""
+    size = product.size
+    for row in range(0, now, size):
+        # Row 0 of right is w*, row 1 is R: each is added times the overlap with the other.
+        partner = size - row if row < 2 * size else row
+        overlap = splat(0.0)
+        for i in range(0, size, LANES):
+            overlap = fma(load(right, now + i), load(right, partner + i), overlap)
+        if row < 2 * size:
+            along = splat(first * total(overlap))
+            for i in range(0, size, LANES):
+                store(product, i, fma(along, load(right, row + i), load(product, i)))
+        else:
+            along = splat(total(overlap))
+            for i in range(0, size, LANES):
+                store(product, i, fma(along, load(left, row + i), load(product, i)))
+
+
+@njit(cache=True)
+def _pass_tiles(
+    tiles: Array, r: Array, product: Array, left: Array, right: Array, begin: int, end: int
+) -> None:
+    """Add rows `begin` to `end` of outer products to `f`, then multiply it with `r`.
+
+    Each tile stands for its mirror image as well: its rows give products with the columns' part of `r`,
+    its columns with the rows' part.
+    """
+    size, at, zero = product.size, 0, splat(0.0)
+    for i in range(0, size, LANES):
+        store(product, i, zero)
+    for i in range(0, size, LANES):
+        scales = splat_tile(r, i)
+        sums = (zero, zero, zero, zero, zero, zero, zero, zero)
+        for j in range(0, i + LANES, LANES):
+            tile = load_tile(tiles, at)
+            if begin < end:
+                for row in range(begin * size, end * size, size):
+                    tile = add_outer(tile, left, row + i, load(right, row + j))
+                store_tile(tiles, at, tile)
+            sums = add_products(tile, load(r, j), sums)
+            if j < i:
+                store(product, j, combine(tile, scales, load(product, j)))
+            at += LANES * LANES
+        store(product, i, add(load(product, i), row_sums(sums)))
+
+
+@njit(cache=True)
+def _copy_tiles(e: Array, tiles: Array, size: int) -> None:
+    """Tiles of the lower triangle, row after row of tiles, from `e`, with zeros around it."""
+    at, dimension = 0, e.shape[0]
+    for i in range(0, size, LANES):
+        for j in range(0, i + LANES, LANES):
+            for row in range(i, min(i + LANES, dimension)):
+                for column in range(j, min(j + LANES, dimension)):
+                    low, high = min(row, column), max(row, column)
+                    tiles[at + (row - i) * LANES + column - j] = e[high, low]
+            at += LANES * LANES
+
+
+@njit(cache=True)
+def _fill_from_tiles(tiles: Array, e: Array) -> None:
+    """Both triangles of `e`, the same to the bit."""
+    at, dimension = 0, e.shape[0]
+    for i in range(0, dimension, LANES):
+        for j in range(0, i + LANES, LANES):
+            for row in range(i, min(i + LANES, dimension)):
+                for column in range(j, min(j + LANES, row + 1)):
+                    e[row, column] = e[column, row] = tiles[at + (row - i) * LANES + column - j]
+            at += LANES * LANES
 
 
 @njit(parallel=True, cache=True, fastmath=_REORDER)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -112,12 +113,12 @@ class Parametrization:
     hidden: LayerRule
     readout: LayerRule
 
-    @property
+    @cached_property
     def multiplier(self) -> Scale:
         """Output multiplier of the two-layer linear network, `w = multiplier * E V`."""
         return self._two_layer(self.hidden.multiplier, self.readout.multiplier)
 
-    @property
+    @cached_property
     def learning_rate(self) -> Scale:
         """Raw learning rate over eta0 of the two-layer network (gamma^2 in the paper).
 
@@ -139,17 +140,17 @@ class Parametrization:
             )
         return rates.pop()
 
-    @property
+    @cached_property
     def kappa(self) -> Scale:
         """The latent coupling, `multiplier * learning_rate`: gamma / sqrt(N D) for NTP and muP, 1 for SP."""
         return self.multiplier * self.learning_rate
 
-    @property
+    @cached_property
     def gram(self) -> Scale:
         """Normalisation of the Gram matrices, `e = gram * E E^T`, `v = gram * V.V`: `kappa * multiplier`."""
         return self.kappa * self.multiplier
 
-    @property
+    @cached_property
     def start(self) -> StartingScales:
         """Mean of `e` and `v` and variance of `w` at initialisation (Proposition C.1)."""
         first = self.hidden.variance.rename(fan_in="dimension")
