@@ -44,6 +44,7 @@ bench: $(BENCH_READY)
 	$(BIN)/python tests/benchmarks/bench_ensemble.py
 	$(BIN)/python tests/benchmarks/bench_planar.py
 	$(BIN)/python tests/benchmarks/bench_sharpness.py
+	$(BIN)/python tests/benchmarks/bench_trajectory_sharpness.py
 
 ledger: $(READY)
 	$(BIN)/superconsistency verify --output docs/ledger.md $(DATA)

@@ -17,6 +17,7 @@ _HOMES = {
     "Ensemble": "simulations",
     "Grid": "neural",
     "InputError": "errors",
+    "IsotropicTarget": "theory",
     "LatentState": "theory",
     "PARAMETRIZATIONS": "theory",
     "PlanarMap": "theory",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,11 +36,14 @@ _REORDER = {"reassoc", "contract"}
 
 
 LANES_UP_TO = 20
-"""Largest D at which trajectories advance eight at a time in the lanes of vectors. Measured: for eight that is
-twice as quick as tiles at D = 20, for fewer than five slower; above D = 32 tiles win at any number."""
+"""Largest D at which trajectories advance eight at a time in the lanes of vectors. Measured at D = 20, that
+is twice as quick as tiles for eight, and slower for fewer than five; above D = 32 tiles always win."""
 
 _DEPTH = 4
 """Steps between updates of tiles. 2 to 16 differ by a tenth where measured, at D = 100 to 1000."""
+
+_TINY = 1e-280
+"""Squared residuals below this become zero: arithmetic on subnormal numbers is slow."""
 
 _SWEEP = 16
 """Steps between which `e` is complete in its tiles, a multiple of `_DEPTH`."""
@@ -155,6 +157,8 @@ def _advance_tiles(
         _complete_product(product, left, right, now, first)
         along_r, keep = splat(second * norm + 2.0 * first), splat(1.0 + second * w_r - rate * norm)
         down, r_e_r, minus = splat(first), splat(0.0), splat(-rate)
+        if r_r < _TINY:
+            keep, minus = splat(0.0), splat(0.0)
         for i in range(0, size, LANES):
             r, e_r = load(right, now + i), load(product, i)
             r_e_r = fma(r, e_r, r_e_r)
@@ -260,96 +264,3 @@ def _fill_from_tiles(tiles: Array, e: Array) -> None:
                 for column in range(j, min(j + LANES, row + 1)):
                     e[row, column] = e[column, row] = tiles[at + (row - i) * LANES + column - j]
             at += LANES * LANES
-
-
-@njit(parallel=True, cache=True, fastmath=_REORDER)
-def advance_factored(
-    neurons: Array,
-    target: Array,
-    learning_rate: Array,
-    coupling: Array,
-    loss_limit: Array,
-    first_step: int,
-    steps: int,
-    diverged_step: NDArray[np.int64],
-) -> None:
-    """Take gradient-descent steps on factors of the Gram matrix in place, `Z+ = (I - eta0 kappa M) Z`.
-
-    Parameters
-    ----------
-    neurons
-        Factors `S = Z Z^T` by rows of `Z^T`, shape (T, rank, D + 1); overwritten.
-    target, learning_rate, loss_limit, first_step, steps, diverged_step
-        As for `advance`.
-    coupling
-        `kappa` (not squared), shape (T,).
-    """
-    for trajectory in prange(neurons.shape[0]):
-        if diverged_step[trajectory] < 0:
-            diverged_step[trajectory] = _advance_factor(
-                neurons[trajectory],
-                target,
-                learning_rate[trajectory],
-                coupling[trajectory],
-                loss_limit[trajectory],
-                first_step,
-                steps,
-            )
-
-
-@njit(cache=True, fastmath=_REORDER)
-def _advance_factor(
-    neurons: Array,
-    target: Array,
-    rate: float,
-    kappa: float,
-    loss_limit: float,
-    first_step: int,
-    steps: int,
-) -> int:
-    """Advance one factor; the step at which it diverged, or -1."""
-    rank, dimension = neurons.shape[0], target.size
-    residual, end_to_end = np.empty(dimension), np.zeros(dimension)
-    for k in range(rank):
-        for i in range(dimension):
-            end_to_end[i] += neurons[k, i] * neurons[k, dimension]
-    for step in range(steps + 1):
-        r_r = 0.0
-        for i in range(dimension):
-            residual[i] = end_to_end[i] / kappa - target[i]
-            r_r += residual[i] * residual[i]
-            end_to_end[i] = 0.0
-        if not 0.5 * r_r <= loss_limit:
-            return first_step + step
-        if step == steps:
-            break
-        for k in range(rank):
-            neuron = neurons[k]
-            outgoing, overlap = neuron[dimension], 0.0
-            for i in range(dimension):
-                overlap += neuron[i] * residual[i]
-            updated = outgoing - rate * kappa * overlap
-            neuron[dimension] = updated
-            for i in range(dimension):
-                neuron[i] -= rate * kappa * outgoing * residual[i]
-                end_to_end[i] += neuron[i] * updated
-    return -1
-
-
-@njit(cache=True)
-def planar_orbit(
-    a: float, p: float, coupling: float, target_norm: float, rate: float, limit: float, orbit: Array
-) -> int:
-    """Iterate the planar map, filling `orbit` of shape (steps + 1, 2) with (a, p).
-
-    Returns the step at which `|a|` or `|p|` passed the limit, with the rest of the orbit NaN, or -1.
-    """
-    for step in range(orbit.shape[0]):
-        if not (math.fabs(a) <= limit and math.fabs(p) <= limit):
-            orbit[step:] = math.nan
-            return step
-        orbit[step, 0], orbit[step, 1] = a, p
-        r = a - target_norm
-        second = rate * rate * coupling * r * r
-        a, p = a - 2.0 * rate * p * r + second * a, p - 2.0 * rate * coupling * a * r + second * p
-    return -1

@@ -9,8 +9,7 @@ import numpy as np
 from ..errors import invalid, require_whole
 from ..records import NEVER
 from ..theory import PlanarState, UniversalState
-from .kernels import planar_orbit
-from .planar_kernels import advance_universal
+from .planar_kernels import advance_universal, planar_orbit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -237,3 +237,22 @@ def _find_fate(
             if math.fabs(y) < TINY:
                 y = 0.0
     return x, y, OTHER, most
+
+
+@njit(cache=True)
+def planar_orbit(
+    a: float, p: float, coupling: float, target_norm: float, rate: float, limit: float, orbit: Array
+) -> int:
+    """Iterate the planar map, filling `orbit` of shape (steps + 1, 2) with (a, p).
+
+    Returns the step at which `|a|` or `|p|` passed the limit, with the rest of the orbit NaN, or -1.
+    """
+    for step in range(orbit.shape[0]):
+        if not (math.fabs(a) <= limit and math.fabs(p) <= limit):
+            orbit[step:] = math.nan
+            return step
+        orbit[step, 0], orbit[step, 1] = a, p
+        r = a - target_norm
+        second = rate * rate * coupling * r * r
+        a, p = a - 2.0 * rate * p * r + second * a, p - 2.0 * rate * coupling * a * r + second * p
+    return -1
