@@ -10,7 +10,8 @@ TYPING := $(VENV)/typing
 DATA_DIR ?=
 DATA := $(if $(DATA_DIR),--data-dir $(DATA_DIR),)
 
-LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars
+LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars \
+  width-check optimum deviation
 
 .PHONY: verify test install lint bench ledger figures wheel clean
 

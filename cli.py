@@ -14,6 +14,7 @@ from .commands.ledger import derive, verify
 from .commands.pictures import figure
 from .commands.plane import bifurcation, portrait
 from .commands.runs import simulate, train
+from .commands.width import deviation, optimum, width_check
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ COMMANDS: dict[str, dict[Callable[..., None], str]] = {
         train: "--parametrization ntp --widths 64,128 --learning-rate 7",
     },
     "Analyses": {
+        width_check: "--widths 64,1024,16384,1e6,1e9 --figure width-check.pdf",
+        optimum: "--widths 16,64,256,1024 --figure optimum.pdf",
+        deviation: "--widths 64,256,1024 --figure deviation.pdf",
         portrait: "--plane xy --learning-rate 1.9 --figure portrait.pdf",
         explore: "--dim 20 --target-norm 3 --width 256 --output portrait.html",
         bifurcation: "--dim 20 --target-norm 3 --from 0.5 --to 2 --figure bifurcation.pdf",

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from .errors import InputError
 from .records import WidthDependence, settled, to_json, width_dependence
+from .records.width import width_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -243,7 +244,18 @@ def print_methods(record: xr.Dataset) -> None:
         console.print(f"method at N = {names}: {method} ({reason})", soft_wrap=True)
     error = float(record["truncation_error"].max())
     if error > 0:
-        console.print(f"estimated relative error of the reduction to a few coordinates: at most {error:.1e}")
+        beyond = "; above 1e-10: where that matters pass --method full" if error > 1e-10 else ""
+        console.print(
+            f"estimated relative error of the reduction to few coordinates: at most {error:.1e}{beyond}"
+        )
+
+
+def print_width_verdict(record: xr.Dataset, seed: int) -> None:
+    """Whether sharpness and its change depend on width, where the record has what it takes to say so."""
+    finite = np.isfinite(record["width"].to_numpy()).sum()
+    if "sharpness" in record and finite > 1 and record.sizes["step"] > 1 and record.sizes["seed"] > 1:
+        for sentence in width_verdict(record, np.random.default_rng(seed)):
+            stdout().print(sentence, soft_wrap=True)
 
 
 def _curve_table(run: xr.Dataset, name: str) -> Table:

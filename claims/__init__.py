@@ -14,6 +14,7 @@ from .published import PUBLISHED_CLAIMS
 from .reduced import REDUCED_CLAIMS
 from .stability import STABILITY_CLAIMS
 from .starts import START_CLAIMS
+from .width import WIDTH_CLAIMS
 
 CLAIMS: tuple[Claim, ...] = (
     *PUBLISHED_CLAIMS,
@@ -27,6 +28,7 @@ CLAIMS: tuple[Claim, ...] = (
     *DEEP_CLAIMS,
     *AGREEMENT_CLAIMS,
     *REDUCED_CLAIMS,
+    *WIDTH_CLAIMS,
     *NETWORK_CLAIMS,
 )
 """Every claim of the ledger, in the order of checking."""

@@ -63,7 +63,7 @@ def simulate(
 ) -> None:
     """Iterate the latent system over widths (inf is one), learning rates and seeds."""
     from .. import simulations, theory
-    from ..console import print_methods, progress_bar, stderr
+    from ..console import print_methods, print_width_verdict, progress_bar, stderr
     from ..records import RecordKeeper
 
     require_known("device", device, ("auto", "cpu"))
@@ -105,6 +105,7 @@ def simulate(
     _show(result, quantities, output, figure, as_json=as_json)
     if not as_json:
         print_methods(result)
+        print_width_verdict(result, seed)
 
 
 def train(

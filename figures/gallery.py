@@ -13,6 +13,7 @@ from .networks import figure_1
 from .phase_plane import portrait, portrait_universal
 from .style import paper_style
 from .two_layer import figure_5, figure_10
+from .width import deviation, optimum, width_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,9 @@ FIGURES: dict[str, FigureSpec] = {
     "portrait-universal": FigureSpec("the same map in its universal coordinates", portrait_universal),
     "bifurcation": FigureSpec("attractors and Lyapunov exponents over the learning rate", bifurcation),
     "edge": FigureSpec("approach to the edge of stability, muP and NTP", edge),
+    "width-check": FigureSpec("slope of the sharpness on width, step by step", width_check),
+    "optimum": FigureSpec("best learning rate against width", optimum),
+    "deviation": FigureSpec("distance to the infinite-width limit, Eq. 3 and Figure 3", deviation),
     "error-bars": FigureSpec("fluctuations at finite width, predicted and sampled", error_bars),
 }
 """Every figure by its number in the paper or its name."""

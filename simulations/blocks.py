@@ -46,8 +46,12 @@ _MEMORY = 2**28
 _LARGEST_STATES = 2**31
 """Bytes of latent state that one network at all learning rates may take."""
 
-_GROWTH = 1.5
+_GROWTH = 2
 """By how much a head grows that was too short."""
+
+_LARGEST_HEAD = 256
+"""Coordinates at which a head stops growing. Stable runs need far fewer; where the bulk of the spectrum is
+unstable the residual spreads over all coordinates, and what is left out is in `truncation_error`."""
 
 
 class Block(NamedTuple):
@@ -96,9 +100,11 @@ class Block(NamedTuple):
             entry.only(chosen).fill(method, on_steps)
             error = method.truncation_error().reshape(len(rates), -1)
             entry.part["truncation_error"].values[:, chosen] = error
-            size = math.ceil(_GROWTH * method.size)
+            size = min(_GROWTH * method.size, _LARGEST_HEAD)
             chosen = chosen[(error > TOLERANCE).any(axis=0)]
-            if not chosen.size or (method.size >= chains.length and not networks.lengthen(chosen, size)):
+            if not chosen.size or size <= method.size:
+                break
+            if method.size >= chains.length and not networks.lengthen(chosen, size):
                 break
             on_steps = _ignore
 

@@ -82,7 +82,8 @@ def hessian_trace(state: LatentState, problem: Problem) -> Array:
 def gradient_norm(state: LatentState, problem: Problem) -> Array:
     """Gradient norm in the learning-rate metric, `|gamma grad L| = sqrt(r.Theta r)`, shape (...)."""
     r = residual(state, problem)
-    return np.asarray(np.sqrt(np.einsum("...i,...i->...", r, _ntk_times(state, r))))
+    square = np.einsum("...i,...i->...", r, _ntk_times(state, r))
+    return np.asarray(np.sqrt(np.maximum(square, 0.0)))  # rounding can make it negative where it is zero
 
 
 def directional_sharpness(state: LatentState, problem: Problem) -> Array:

@@ -273,6 +273,21 @@ def test_the_same_network_is_the_same_whatever_runs_beside_it() -> None:
         np.testing.assert_array_equal(alone[name].sel(seed=7), among[name].sel(width=[10**5], seed=7))
 
 
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
+@pytest.mark.parametrize("norm", [0.0, 1e-12, 1e12])
+@pytest.mark.parametrize(("dimension", "width"), [(1, 1), (20, 2), (20, 10**9), (10**6, 3), (10**6, 10**6)])
+def test_what_has_not_diverged_is_finite_at_every_size_and_target(
+    dimension: int, width: int, norm: float, name: str
+) -> None:
+    target = IsotropicTarget(dimension, norm)
+    runs = Ensemble(parametrization(name), target, (width,), (0.01, 1.0, 100.0), (0,))
+    record = simulate(runs, record_at=(0, 1, 60), quantities=tuple(OBSERVABLES))
+    reached = (record["diverged_step"] < 0) | (record["diverged_step"] > record["step"])
+    for quantity in OBSERVABLES:
+        values = record[quantity].transpose(*reached.dims)
+        np.testing.assert_array_equal(np.isfinite(values), reached)
+
+
 def test_sizes_beyond_any_memory_run() -> None:
     runs = Ensemble(parametrization("mup"), IsotropicTarget(10**12, 1e6), (10**15,), (0.6,), tuple(range(3)))
     record = simulate(runs, record_at=(0, 200), quantities=tuple(OBSERVABLES))

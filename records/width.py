@@ -1,0 +1,398 @@
+"""Does width matter? Slopes on width at every step with intervals, and a verdict that can be acted on.
+
+Finite networks differ from the limit by terms that die out as they widen. A quantity "does not depend on
+width" is therefore a statement about the widths from some N on, and it is shown by an interval that lies
+within a tolerance (an equivalence test); that an interval contains zero shows nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from ..errors import require_known, require_positive, require_whole
+from .statistics import resample_means
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+TOLERANCE = 0.02
+"""Log-log slope that counts as none: 4.7% for a factor ten of width."""
+
+_NEIGHBOURS = 3
+"""Widths of a local slope, by which independence from some width on is shown."""
+
+VERDICTS = INDEPENDENT, DEPENDS, UNDECIDED = "width-independent", "depends on width", "undecided"
+"""What may be found."""
+
+
+class WidthVerdict(NamedTuple):
+    """What repeated runs say about the dependence of a quantity on width."""
+
+    verdict: str
+    """One of `VERDICTS`."""
+    sentence: str
+    """The verdict with its numbers, in words."""
+    independent_from: float | None
+    """Width from which on independence is shown."""
+    slopes: xr.Dataset
+    """Slopes over all widths, as `width_slopes` gives them."""
+    wide_slopes: xr.Dataset
+    """Slopes over the widths that the verdict rests on."""
+
+
+def width_slopes(
+    values: xr.DataArray, generator: np.random.Generator, *, resamples: int = 2000
+) -> xr.Dataset:
+    """Slope of log quantity on log width at each step, with 95% intervals.
+
+    The slope is that of the line through the means over seeds of the log. A width enters at a step if all its
+    runs have a finite, positive value there: those that survive at a width where others diverged are no fair
+    sample of it. Infinite widths do not enter.
+
+    Parameters
+    ----------
+    values
+        Dimensions (width, seed), and step and learning_rate where there are any.
+    generator
+        Draws the resamples: seeds with replacement, within each width.
+    resamples
+        Bootstrap resamples.
+
+    Returns
+    -------
+    xarray.Dataset
+        With the dimension step: `slope`; `lower` and `upper`, the interval of each step (percentiles);
+        `family_lower` and `family_upper`, which hold at all steps at once (sup-t, Montiel Olea and
+        Plagborg-Moller 2019); `widths`, how many entered; `change`, the relative change for a factor ten of
+        width. Intervals are widened for few seeds (Hesterberg 2015, with Satterthwaite's degrees of freedom);
+        with one seed they are infinite. Where fewer than two widths enter all is NaN.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two finite widths.
+    """
+    if "learning_rate" in values.dims:
+        parts = [
+            width_slopes(values.isel(learning_rate=index), generator, resamples=resamples)
+            for index in range(values.sizes["learning_rate"])
+        ]
+        return xr.concat(parts, dim=values["learning_rate"])
+    table = _finite(values)
+    widths, numbers = table["width"].to_numpy(), table.to_numpy()
+    logs = np.log(np.where(np.isfinite(numbers) & (numbers > 0), numbers, np.nan))
+    slope, entered, weights = _lines(np.log(widths), logs)
+    found = {"slope": slope, "change": np.expm1(math.log(10) * slope), "widths": entered}
+    found |= _intervals(slope, logs, weights, generator, resamples)
+    return xr.Dataset(
+        {quantity: ("step", part) for quantity, part in found.items()},
+        {"step": table["step"].to_numpy() if "step" in table.coords else [0]},
+        {"least_width": float(widths[0]), "greatest_width": float(widths[-1])},
+    )
+
+
+def largest_change(values: xr.DataArray) -> xr.DataArray:
+    """Largest change of a quantity since its first record, up to each later step.
+
+    Under a parametrization whose features stand still at large width, the sharpness tends to a limit and so
+    does not depend on width; its change does.
+    """
+    ordered = values.transpose(..., "step")
+    change = np.abs(ordered.to_numpy() - ordered.to_numpy()[..., :1])
+    return ordered.copy(data=np.maximum.accumulate(change, axis=-1)).isel(step=slice(1, None))
+
+
+def judge_width(
+    values: xr.DataArray,
+    generator: np.random.Generator,
+    *,
+    name: str = "the quantity",
+    tolerance: float = TOLERANCE,
+    least_width: float = 1,
+    resamples: int = 2000,
+) -> WidthVerdict:
+    """Whether a quantity depends on width, and from which width on it does not.
+
+    From the widest three widths down, the slope over three neighbouring widths has to lie within the
+    tolerance at every step, by the interval that holds at all steps at once; the first three that fail end
+    the descent. This fixed order keeps the chance of a wrong claim of independence at 5% (Maurer et al.
+    1995). One slope over all widths would not do: a large change among the narrow ones is a small slope over
+    many decades.
+
+    Parameters
+    ----------
+    values
+        Dimensions (width, seed, step), one learning rate. NaN where a run diverged.
+    generator
+        Draws the resamples.
+    name
+        Of the quantity, for the sentence.
+    tolerance
+        Absolute log-log slope up to which width does not matter.
+    least_width
+        Narrower widths do not count for the verdict.
+    resamples
+        Bootstrap resamples.
+
+    Returns
+    -------
+    WidthVerdict
+        Width-independent: shown from some width on. Depends: at some step the slope is beyond the tolerance
+        with its whole interval, over the widest three widths or over all that count, or the share of diverged
+        runs depends on width. Undecided: neither is shown.
+
+    Raises
+    ------
+    InputError
+        If fewer than two finite widths count, or the tolerance is not positive.
+    """
+    require_positive("tolerance", tolerance, example=TOLERANCE)
+    every = width_slopes(values, generator, resamples=resamples)
+    table = _finite(values, least_width)
+    broken = np.isnan(table.isel(step=-1).to_numpy())
+    whole = table.isel(width=~broken.any(axis=1))
+    if _divergence_depends(broken):
+        return WidthVerdict(DEPENDS, f"{DEPENDS}: {_diverged(table, broken)}", None, every, every)
+    aside = f"; {_diverged(table, broken)}" if broken.any() else ""
+    if whole.sizes["width"] < 2:
+        words = f"{UNDECIDED}: fewer than two widths are without diverged runs{aside}"
+        return WidthVerdict(UNDECIDED, words, None, every, every)
+    start, failed = _descend(whole, generator, tolerance, resamples)
+    wide = width_slopes(whole.isel(width=slice(start, None)), generator, resamples=resamples)
+    if start is None and failed is not None:
+        verdict, slopes = _without_independence(failed, wide, tolerance)
+        words = f"{_words(slopes, _clearest(slopes) if verdict == DEPENDS else None)} {_range(slopes)}"
+        reason = "" if verdict == DEPENDS else f"; the interval is not within ±{tolerance:g}, add seeds"
+        return WidthVerdict(verdict, f"{verdict}: {name} has {words}{reason}{aside}", None, every, slopes)
+    width = float(wide.attrs["least_width"])
+    below = "" if failed is None else f"; not shown {_range(failed)}: {_words(failed)}"
+    words = f"{INDEPENDENT} from N = {width:g} on: {name} has {_words(wide)}{below}{aside}"
+    return WidthVerdict(INDEPENDENT, words, width, every, wide)
+
+
+class TrainingVerdict(NamedTuple):
+    """Whether a quantity depends on width, and whether what training does to it does."""
+
+    level: WidthVerdict
+    """Of the quantity."""
+    change: WidthVerdict
+    """Of its largest change since the start."""
+
+    @property
+    def verdict(self) -> str:
+        """Width-independent if both are; depends if either does."""
+        found = {self.level.verdict, self.change.verdict}
+        return next(one for one in (DEPENDS, UNDECIDED, INDEPENDENT) if one in found)
+
+    @property
+    def independent_from(self) -> float | None:
+        """Width from which on both are independent of it."""
+        found = (self.level.independent_from, self.change.independent_from)
+        return None if found[0] is None or found[1] is None else max(found[0], found[1])
+
+    @property
+    def sentences(self) -> tuple[str, str]:
+        """Both verdicts with their numbers."""
+        return self.level.sentence, self.change.sentence
+
+
+def judge_training(
+    values: xr.DataArray,
+    generator: np.random.Generator,
+    *,
+    name: str,
+    tolerance: float = TOLERANCE,
+    least_width: float = 1,
+) -> TrainingVerdict:
+    """Both verdicts on a quantity that is positive, such as the sharpness; arguments as for `judge_width`.
+
+    Raises
+    ------
+    InputError
+        As `judge_width`, and if there is no step after the first.
+    """
+    require_whole("number of recorded steps", values.sizes["step"], least=2, example=10)
+    level = judge_width(values, generator, name=name, tolerance=tolerance, least_width=least_width)
+    change = judge_width(
+        largest_change(values),
+        generator,
+        name=f"the change of {name} since the start",
+        tolerance=tolerance,
+        least_width=least_width,
+    )
+    return TrainingVerdict(level, change)
+
+
+def width_verdict(
+    record: xr.Dataset,
+    generator: np.random.Generator,
+    *,
+    quantity: str = "sharpness",
+    tolerance: float = TOLERANCE,
+    least_width: float = 1,
+) -> list[str]:
+    """For each learning rate of a record, sentences on whether a quantity and its change depend on width.
+
+    Parameters
+    ----------
+    record
+        The common record, with at least two finite widths and two steps.
+    generator
+        Draws the resamples.
+    quantity
+        A variable of the record.
+    tolerance, least_width
+        As for `judge_width`.
+
+    Raises
+    ------
+    InputError
+        If the record has no such quantity, or too few widths or steps.
+    """
+    known = [str(name) for name, part in record.data_vars.items() if "step" in part.dims]
+    require_known("quantity of the record", quantity, known)
+    sentences = []
+    for rate in record["learning_rate"].to_numpy():
+        found = judge_training(
+            record[quantity].sel(learning_rate=rate),
+            generator,
+            name=quantity.replace("_", " "),
+            tolerance=tolerance,
+            least_width=least_width,
+        )
+        sentences += [f"eta0 = {rate:g}: {words}" for words in dict.fromkeys(found.sentences)]
+    return sentences
+
+
+def _finite(values: xr.DataArray, least_width: float = 1) -> xr.DataArray:
+    """The finite widths, ascending; dimensions (width, seed, step).
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two.
+    """
+    table = values if "step" in values.dims else values.expand_dims("step")
+    widths = table["width"].to_numpy()
+    counted = np.isfinite(widths) & (widths >= least_width)
+    require_whole("number of finite widths that count", int(counted.sum()), least=2, example=3)
+    return table.isel(width=counted).sortby("width").transpose("width", "seed", "step")
+
+
+def _lines(x: Floats, logs: Floats) -> tuple[Floats, NDArray[np.int64], Floats]:
+    """Slopes (step,), widths that entered (step,), and the weight of each width's mean (width, step)."""
+    means = logs.mean(axis=1)
+    usable = np.isfinite(means)
+    entered = usable.sum(axis=0)
+    centre = np.where(usable, x[:, None], 0.0).sum(axis=0) / np.maximum(entered, 1)
+    centred = np.where(usable, x[:, None] - centre, 0.0)
+    square = (centred**2).sum(axis=0)
+    enough = entered >= 2
+    weights = centred / np.where(enough, square, 1.0)
+    slope = np.where(enough, (weights * np.where(usable, means, 0.0)).sum(axis=0), np.nan)
+    return slope, entered, weights
+
+
+def _intervals(
+    slope: Floats, logs: Floats, weights: Floats, generator: np.random.Generator, resamples: int
+) -> dict[str, Floats]:
+    """Ends of the intervals, each (step,), of slopes (step,) from logs (width, seed, step)."""
+    seeds = logs.shape[1]
+    if seeds < 2:
+        ends = np.where(np.isfinite(slope), np.inf, np.nan)
+        return {"lower": -ends, "upper": ends, "family_lower": -ends, "family_upper": ends}
+    spread = logs - logs.mean(axis=1, keepdims=True)
+    spread = np.where(np.isfinite(spread), spread, 0.0)  # these have no weight
+    means = np.stack([resample_means(runs, generator, resamples) for runs in spread])
+    drawn = np.einsum("wbt,wt->bt", means, weights) * math.sqrt(seeds / (seeds - 1))
+    variances = weights**2 * spread.var(axis=1, ddof=1) / seeds
+    error = np.sqrt(variances.sum(axis=0))
+    squares = (variances**2).sum(axis=0)
+    degrees = (seeds - 1) * np.divide(error**4, squares, out=np.full_like(error, np.inf), where=squares > 0)
+    widened = stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975)
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    scaled = np.divide(np.abs(drawn), error, out=np.zeros_like(drawn), where=error > 0)
+    # The least degrees of freedom, since with few seeds those of each step are known poorly themselves.
+    reach = stats.t.isf(stats.norm.sf(np.quantile(scaled.max(axis=1), 0.95)), degrees.min()) * error
+    return {
+        "lower": slope + widened * low,
+        "upper": slope + widened * high,
+        "family_lower": slope - reach,
+        "family_upper": slope + reach,
+    }
+
+
+def _descend(
+    whole: xr.DataArray, generator: np.random.Generator, tolerance: float, resamples: int
+) -> tuple[int | None, xr.Dataset | None]:
+    """Index of the narrowest width from which on no local slope fails, and the slopes that failed."""
+    count = min(_NEIGHBOURS, whole.sizes["width"])
+    shown = None
+    for start in range(whole.sizes["width"] - count, -1, -1):
+        local = width_slopes(whole.isel(width=slice(start, start + count)), generator, resamples=resamples)
+        within = (local["family_lower"] >= -tolerance) & (local["family_upper"] <= tolerance)
+        if not bool((within & (local["widths"] == count)).all()):
+            return shown, local
+        shown = start
+    return shown, None
+
+
+def _without_independence(local: xr.Dataset, wide: xr.Dataset, tolerance: float) -> tuple[str, xr.Dataset]:
+    """Verdict where independence is not shown, and the slopes that say so: over the widest, or over all."""
+    for slopes in (local, wide):
+        if bool(((slopes["family_lower"] > tolerance) | (slopes["family_upper"] < -tolerance)).any()):
+            return DEPENDS, slopes
+    return UNDECIDED, local
+
+
+def _divergence_depends(broken: NDArray[np.bool_]) -> bool:
+    """Whether wider networks diverge more often, or less (Kendall's rank correlation, 5%)."""
+    order = np.repeat(np.arange(len(broken)), broken.shape[1])
+    return bool(0 < broken.mean() < 1 and stats.kendalltau(order, broken.ravel()).pvalue < 0.05)
+
+
+def _diverged(table: xr.DataArray, broken: NDArray[np.bool_]) -> str:
+    """Which widths have how many diverged runs, in words."""
+    parts = [
+        f"{int(runs.sum())} at N = {width:g}"
+        for width, runs in zip(table["width"].to_numpy(), broken, strict=True)
+        if runs.any()
+    ]
+    shown = ", ".join(parts) if len(parts) <= 4 else f"{parts[0]}, {parts[1]}, ..., {parts[-1]}"
+    whole = len(broken) - len(parts)
+    return f"of {broken.shape[1]} runs a width, diverged {shown}, none at {whole} of {len(broken)} widths"
+
+
+def _clearest(slopes: xr.Dataset) -> int:
+    """Index of the step whose interval is farthest from zero."""
+    return int(np.nanargmax(np.maximum(slopes["family_lower"].values, -slopes["family_upper"].values)))
+
+
+def _words(slopes: xr.Dataset, index: int | None = None) -> str:
+    """The slope at a step, by default where its interval reaches farthest."""
+    reach = np.maximum(-slopes["family_lower"].to_numpy(), slopes["family_upper"].to_numpy())
+    if not np.isfinite(slopes["slope"].to_numpy()).any():
+        return "no positive values"
+    one = slopes.isel(step=int(np.nanargmax(reach)) if index is None else index)
+    values = {name: float(one[name]) for name in ("slope", "family_lower", "family_upper", "change")}
+    interval = (
+        f"95% {values['family_lower']:+.3f} to {values['family_upper']:+.3f}"
+        if math.isfinite(values["family_lower"])
+        else "too few seeds for an interval"
+    )
+    return (
+        f"slope {values['slope']:+.3f} at step {int(one['step'])} ({interval}; "
+        f"{100 * values['change']:+.3g}% for ten times the width)"
+    )
+
+
+def _range(slopes: xr.Dataset) -> str:
+    """The widths of slopes, in words."""
+    return f"from N = {slopes.attrs['least_width']:g} to {slopes.attrs['greatest_width']:g}"
