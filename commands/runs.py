@@ -48,8 +48,7 @@ def simulate(
     start: Annotated[
         str,
         typer.Option(
-            help="law: that of drawn weights, at any size; gaussian: neuron by neuron; "
-            "wishart: the law, all coordinates; limit: infinite width."
+            help="law: of drawn weights; gaussian: neuron by neuron; wishart: the law, whole; limit."
         ),
     ] = "law",
     method: Annotated[
@@ -63,16 +62,12 @@ def simulate(
 ) -> None:
     """Iterate the latent system over widths (inf is one), learning rates and seeds."""
     from .. import simulations, theory
-    from ..console import print_methods, print_width_verdict, progress_bar, stderr
+    from ..console import print_methods, print_width_verdict, progress_bar
     from ..records import RecordKeeper
 
     require_known("device", device, ("auto", "cpu"))
-    starts = {
-        "law": None,
-        "gaussian": theory.initial_state,
-        "wishart": theory.wishart_state,
-        "limit": theory.limit_state,
-    }
+    starts = {"law": None, "gaussian": theory.initial_state, "wishart": theory.wishart_state}
+    starts["limit"] = theory.limit_state
     require_known("start", start, starts)
     ensemble = simulations.Ensemble(
         theory.parametrization(parametrization),
@@ -86,10 +81,7 @@ def simulate(
     quantities = tuple(name.strip() for name in record.split(","))
     require_distinct("recorded quantities", quantities)
     keeper = RecordKeeper(output)
-    earlier = keeper.earlier()
-    if earlier is not None:
-        done, of = int(earlier["completed"].sum()), earlier["completed"].size
-        stderr().print(f"going on from {keeper.partial_path}, which has {done} of {of} runs")
+    earlier = _earlier(keeper)
     with _interruptible(keeper), progress_bar("simulating") as progress:
         result = simulations.simulate(
             ensemble,
@@ -106,6 +98,17 @@ def simulate(
     if not as_json:
         print_methods(result)
         print_width_verdict(result, seed)
+
+
+def _earlier(keeper: RecordKeeper) -> xr.Dataset | None:
+    """What a killed run left behind, said to be gone on from."""
+    from ..console import stderr
+
+    earlier = keeper.earlier()
+    if earlier is not None:
+        done, of = int(earlier["completed"].sum()), earlier["completed"].size
+        stderr().print(f"going on from {keeper.partial_path}, which has {done} of {of} runs")
+    return earlier
 
 
 def train(

@@ -110,13 +110,12 @@ def simulate(
     ensemble
         What to run.
     record_at
-        Steps at which to record, ascending; see `schedule`.
+        Steps at which to record, as `schedule` gives them.
     quantities
         Names from `theory.OBSERVABLES`.
     start
-        Gives the state at step zero from a problem and a generator, such as `theory.initial_state` (Gaussian
-        weights, neuron by neuron) or `theory.limit_state`. By default the start of Gaussian weights is drawn
-        in law, at a cost that does not grow with width or dimension.
+        Gives the state at step zero from a problem and a generator, as `theory.initial_state` does. By
+        default that of Gaussian weights is drawn in law, at a cost free of width and dimension.
     method
         `reduced`, `full`, `factored` or `auto`; see `choice`.
     on_progress
@@ -124,20 +123,18 @@ def simulate(
     on_block
         Called with the record each time some of its runs are complete, to save it, say.
     resume
-        A record of the same call of which some runs are complete: those are taken over. The result has the
-        same bits as that of an unbroken run.
+        A record of the same call of which some runs are complete: those are taken over, to the bit.
 
     Returns
     -------
     xarray.Dataset
-        The common record. A trajectory that diverged has the step in `diverged_step` and no values from
-        there on. `truncation_error` estimates what the reduced method left out.
+        The common record; no values from `diverged_step` on. `truncation_error` estimates what is left out.
 
     Raises
     ------
     InputError
-        If a quantity is unknown, the steps are not ascending from at least zero, the ensemble does not fit
-        into memory, or the record to resume is of another call.
+        If a quantity is unknown, the steps do not ascend, memory does not suffice, or the record to resume is
+        of another call.
     """
     steps = _checked_schedule(record_at)
     for name in quantities:

@@ -76,13 +76,10 @@ def advance(
         `w*`, shape (D,), shared.
     learning_rate, coupling, loss_limit
         `eta0`, `kappa^2` and the loss beyond which a trajectory counts as diverged, shape (T,).
-    first_step
-        Steps taken before this call.
-    steps
-        Steps to take.
+    first_step, steps
+        Steps taken before this call, and to take.
     diverged_step
-        Shape (T,); a trajectory whose entry is not negative stands still, and one that diverges gets the
-        step at which it did.
+        Shape (T,); who has an entry that is not negative stands still; who diverges gets the step.
     """
     if w.shape[1] <= LANES_UP_TO:
         for group in prange((w.shape[0] + LANES - 1) // LANES):
@@ -131,22 +128,20 @@ def _advance_tiles(
 
     With `w = w* + r` the law of `e` is, summed over steps s,
     `e = f - eta0 c (R w*^T + w* R^T)`, `f = e_0 + sum b_s r_s r_s^T`, `R = sum r_s`,
-    `b = eta0^2 c v - 2 eta0 c`: one outer product a step instead of two. `f` is held as the tiles of its
-    lower triangle, changed every `_DEPTH` steps and read once a step; what it does not hold yet is
-    added to the product `f r`. Every `_SWEEP` steps `R` goes into `f` too, since both grow on orbits
-    that do not converge, while their sum does not.
+    `b = eta0^2 c v - 2 eta0 c`: one outer product a step instead of two. Tiles hold the lower triangle of `f`,
+    changed every `_DEPTH` steps and read once a step; what they lack yet is added to `f r`. Every `_SWEEP`
+    steps `R` goes into `f` too: both grow on orbits that do not converge, their sum does not.
     """
-    dimension = w.size
-    size = (dimension + LANES - 1) // LANES * LANES
+    dimension, size = w.size, (w.size + LANES - 1) // LANES * LANES
     tiles, product = aligned(size * (size + LANES) // 2), aligned(size)
-    # Outer products to add, rows of left times rows of right: R w*, w* R, then residuals since the last.
+    # Outer products to add, of rows of left and right: R w*, w* R, then residuals since the last.
     left, right = aligned((_DEPTH + 3) * size), aligned((_DEPTH + 3) * size)
     first, second, norm = -rate * coupling, rate * rate * coupling, v[0]
-    for i in range(dimension):
-        right[i], left[size + i], right[2 * size + i] = target[i], first * target[i], w[i] - target[i]
+    right[:dimension], right[2 * size : 2 * size + dimension] = target, w - target
+    left[size : size + dimension] = first * target
     _copy_tiles(e, tiles, size)
     _pass_tiles(tiles, right[2 * size :], product, left, right, 0, 0)
-    pending, age = 0, 0
+    pending = age = 0
     for step in range(steps + 1):
         now, after = (2 + pending) * size, (3 + pending) * size
         r_r, w_r = _overlaps(right, now, size)
@@ -158,7 +153,7 @@ def _advance_tiles(
         along_r, keep = splat(second * norm + 2.0 * first), splat(1.0 + second * w_r - rate * norm)
         down, r_e_r, minus = splat(first), splat(0.0), splat(-rate)
         if r_r < _TINY:
-            keep, minus = splat(0.0), splat(0.0)
+            keep = minus = splat(0.0)
         for i in range(0, size, LANES):
             r, e_r = load(right, now + i), load(product, i)
             r_e_r = fma(r, e_r, r_e_r)
@@ -171,12 +166,11 @@ def _advance_tiles(
         if pending < _DEPTH and not last:
             _pass_tiles(tiles, right[after:], product, left, right, 0, 0)
             continue
-        swept = last or age >= _SWEEP
-        _pass_tiles(tiles, right[after:], product, left, right, 0 if swept else 2, 2 + pending)
-        right[2 * size : 3 * size] = right[after : after + size]
+        swept, held = last or age >= _SWEEP, 2 + pending
+        _pass_tiles(tiles, right[after:], product, left, right, 0 if swept else 2, held)
+        pending, right[2 * size : 3 * size] = 0, right[after : after + size]
         if swept:
             age, left[:size], right[size : 2 * size] = 0, 0.0, 0.0
-        pending = 0
     v[0], w[:] = norm, target + right[2 * size : 2 * size + dimension]
     _fill_from_tiles(tiles, e)
     return -1

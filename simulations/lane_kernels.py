@@ -38,11 +38,9 @@ def advance_lanes(
 ) -> None:
     """Advance up to eight small states, one a lane: every operation is on all of them.
 
-    Only the lower triangle of `e` is held, `e+ = e + r z^T + z r^T` with
-    `z = eta0^2 c v r / 2 - eta0 c w`; the pass that updates it multiplies it with the new residual.
+    Only the lower triangle of `e` is held, `e+ = e + r z^T + z r^T`, `z = eta0^2 c v r / 2 - eta0 c w`.
     """
-    count, dimension = w.shape
-    triangle = aligned(dimension * (dimension + 1) // 2 * LANES)
+    (count, dimension), triangle = w.shape, aligned(w.shape[1] * (w.shape[1] + 1) // 2 * LANES)
     r, next_r = aligned(dimension * LANES), aligned(dimension * LANES)
     z, e_r = aligned(dimension * LANES), aligned(dimension * LANES)
     scalars, alive = aligned(4 * LANES), 0
@@ -53,8 +51,8 @@ def advance_lanes(
         _copy_lane(e[lane], triangle, lane)
         for i in range(dimension):
             r[i * LANES + lane] = w[lane, i] - target[i]
-    zero, half = splat(0.0), splat(0.5)
-    norm, rate = load(scalars, 0), mul(splat(-1.0), load(scalars, LANES))
+    zero, half, norm = splat(0.0), splat(0.5), load(scalars, 0)
+    rate = mul(splat(-1.0), load(scalars, LANES))
     first = mul(rate, load(scalars, 2 * LANES))  # -eta0 c
     second, limit = mul(rate, first), load(scalars, 3 * LANES)
     _multiply_lanes(triangle, r, e_r)
