@@ -64,7 +64,7 @@ def check_outputs(output: Path | None, picture: Path | None) -> None:
     from .records import require_writable
 
     if picture is not None:
-        require_known("type of the picture", picture.suffix, (".png", ".pdf", ".svg"))
+        require_known("type of the picture", picture.suffix.lower(), (".png", ".pdf", ".svg"))
     if picture is not None and picture == output:
         raise invalid(
             "--figure", str(picture), accepted="a path other than --output", remedy="name another file"

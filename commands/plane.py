@@ -52,8 +52,8 @@ def portrait(
     from ..theory import PlanarMap
 
     require_positive("target norm", target_norm, example=1)
-    edge = PlanarMap(dim, target_norm, 1.0).edge
-    rate = 0.8 * edge if learning_rate is None else learning_rate
+    safe = PlanarMap(dim, target_norm, 1.0).largest_safe
+    rate = 0.8 * safe if learning_rate is None else learning_rate
     planar = PlanarMap(dim, target_norm, rate)
     # inf, the limit itself, is drawn anyway
     finite = [width for width in options.numbers(widths, "width") if width != float("inf")]

@@ -131,7 +131,11 @@ def draw_deviations(axes: Axes, bars: xr.Dataset) -> Axes:
         _draw_intervals(axes, steps, one, colour, width_label(width))
     sampled = bars["sampled"].to_numpy()
     axes.set_yscale("log")
-    axes.set_ylim(0.3 * sampled[sampled > 0].min(), 3 * sampled.max())
+    seen = sampled[np.isfinite(sampled) & (sampled > 0)]
+    if seen.size:
+        axes.set_ylim(0.3 * seen.min(), 3 * seen.max())
+    else:
+        axes.text(0.5, 0.5, "no deviation to show", ha="center", va="center", transform=axes.transAxes)
     axes.set_xlabel("step")
     return axes
 

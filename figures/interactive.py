@@ -77,10 +77,8 @@ class PortraitDefaults:
 
 
 def near_edge(dimension: int, target_norm: float) -> float:
-    """A learning rate just below the edge, or at half of divergence where a zero target has no edge."""
-    limit = PlanarMap(dimension, target_norm, 1.0)
-    rate = 0.95 * limit.edge if math.isfinite(limit.edge) else 0.5 * limit.divergence
-    return float(f"{rate:.6g}")
+    """A learning rate just below the largest at which training is stable."""
+    return float(f"{0.95 * PlanarMap(dimension, target_norm, 1.0).largest_safe:.6g}")
 
 
 def interactive_portrait(defaults: PortraitDefaults | None = None) -> str:

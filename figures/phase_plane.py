@@ -11,7 +11,7 @@ import numpy as np
 from ..simulations import Ensemble, iterate, schedule, simulate
 from ..simulations.basins import Outcome, find_outcomes
 from ..simulations.bifurcation import LONGEST_PERIOD, detect_period
-from ..theory import PlanarMap, PlanarState, parametrization, uniform_target
+from ..theory import IsotropicTarget, PlanarMap, PlanarState, parametrization
 from .curves import width_label
 from .drawing import Drawing
 from .portrait import (
@@ -193,7 +193,7 @@ def _finite(planar: PlanarMap, layers: Layers) -> dict[float, _Run]:
     plane = plane_of(layers.plane)
     ensemble = Ensemble(
         parametrization("mup"),
-        uniform_target(planar.dimension, planar.target_norm),
+        IsotropicTarget(planar.dimension, planar.target_norm),
         layers.widths,
         (planar.learning_rate,),
         (layers.seed,),
@@ -221,6 +221,8 @@ def _fate(planar: PlanarMap, period: int) -> str:
     if fate.outcome == Outcome.MINIMIZER:
         ratio = float(planar.minimizer_sharpness(fate.last.p)) * planar.learning_rate / 2
         return f"reaches a minimizer of sharpness {ratio:.3f} times 2/eta0 in {int(fate.steps)} steps"
+    if fate.outcome == Outcome.UNSTABLE_ACROSS:
+        return "comes to a minimizer that is unstable across the target, which finite networks leave"
     if fate.outcome == Outcome.DIVERGED:
         return f"diverges at step {int(fate.steps)}"
     if period:

@@ -39,6 +39,7 @@ _BASINS = {
     Outcome.PERIOD_TWO: ("to period two", PALETTE[5], 0.30),
     Outcome.OTHER: ("other bounded", PALETTE[4], 0.30),
     Outcome.DIVERGED: ("diverges", PALETTE[1], 0.38),
+    Outcome.UNSTABLE_ACROSS: ("to a minimizer unstable across", PALETTE[3], 0.30),
 }
 """Words, colour and strength by outcome; they differ in lightness too."""
 
@@ -265,7 +266,7 @@ def legend_handles(panels: Sequence[Axes], *, plane: str = "ap") -> list[Artist]
         "_second": f"{names[1]} stands still",
         "_stable": "stable minimizers",
         "_unstable": "unstable minimizers",
-        "_edge": r"edge, $\lambda_{\max}(\Theta) = 2/\eta_0$",
+        "_edge": r"edge along the target, $2p = 2/\eta_0$",
         "_ellipse": "invariant ellipse",
         "_cycle": "period of the limit",
     }
@@ -335,9 +336,9 @@ def _highest(planar: PlanarMap, plane: Plane, limits: Window) -> float:
 
 
 def _draw_minimizers(axes: Axes, planar: PlanarMap, plane: Plane, limits: Window) -> None:
-    """The line `a = s`, solid where gradient descent is stable, up to the edge `p = 1/eta0`."""
+    """The line `a = s`, solid where gradient descent is stable, along the target and across it."""
     s, lowest = planar.target_norm, math.sqrt(planar.coupling) * planar.target_norm
-    edge, top = 1 / planar.learning_rate, _highest(planar, plane, limits)
+    edge, top = planar.flattest_unstable, _highest(planar, plane, limits)
 
     def line(low: float, high: float) -> Points:
         p = np.linspace(low, high, 200)
@@ -350,7 +351,8 @@ def _draw_minimizers(axes: Axes, planar: PlanarMap, plane: Plane, limits: Window
     if max(edge, lowest) < top:
         unstable = _within(limits, line(max(edge, lowest), top))
         axes.plot(*unstable, label="_unstable", zorder=3, clip_on=False, **_PARTS["_unstable"])
-        axes.plot(unstable[0][:1], unstable[1][:1], color="black", marker="_", ms=7, zorder=6)
+        if edge > lowest:
+            axes.plot(unstable[0][:1], unstable[1][:1], color="black", marker="_", ms=7, zorder=6)
 
 
 def _within(limits: Window, points: Points) -> Points:

@@ -41,6 +41,8 @@ class Outcome(IntEnum):
     OTHER = planar_kernels.OTHER
     """Bounded and neither: a longer period, chaos, an unstable fixed point, or not settled yet."""
     DIVERGED = planar_kernels.DIVERGED
+    UNSTABLE_ACROSS = planar_kernels.DIVERGED + 1
+    """A minimizer stable in the plane and not across the target: the limit stays there, no network does."""
 
 
 class Fates(NamedTuple):
@@ -81,6 +83,7 @@ def find_outcomes(planar: PlanarMap, starts: PlanarState, steps: int = 10_000) -
     find_fates(x, y, planar.mu, FAR, _TOLERANCE, outcome, taken)
     x[outcome == Outcome.DIVERGED] = np.nan
     last = planar.from_universal(inside._replace(x=x, y=y))
+    outcome[(outcome == Outcome.MINIMIZER) & ~planar.minimizer_is_stable(last.p)] = Outcome.UNSTABLE_ACROSS
     return Fates(
         _spread(exists, outcome, int(Outcome.NO_NETWORK)),
         _spread(exists, taken, 0),

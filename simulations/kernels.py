@@ -128,7 +128,7 @@ def _advance_tiles(
 
     With `w = w* + r` the law of `e` is, summed over steps s,
     `e = f - eta0 c (R w*^T + w* R^T)`, `f = e_0 + sum b_s r_s r_s^T`, `R = sum r_s`,
-    `b = eta0^2 c v - 2 eta0 c`: one outer product a step instead of two. Tiles hold the lower triangle of `f`,
+    `b = eta0^2 c v - 2 eta0 c`: one outer product a step, not two. Tiles hold the lower triangle of `f`,
     changed every `_DEPTH` steps and read once a step; what they lack yet is added to `f r`. Every `_SWEEP`
     steps `R` goes into `f` too: both grow on orbits that do not converge, their sum does not.
     """

@@ -202,8 +202,8 @@ def find_fates(
     mu, limit
         As for `advance_universal`.
     tolerance
-        A minimizer is reached at `|m|` within it; a cycle of period two where a point returns after two
-        steps to within this fraction of the way that one step takes it.
+        A minimizer is reached at `|m|` within it times the larger of mu and `x^2 + y^2`; a cycle of period
+        two where a point returns after two steps to within this fraction of the way one step takes it.
     outcome, steps
         Shape (T,); outcomes, and the steps each took. `steps` holds the most that may be taken.
     """
@@ -224,7 +224,7 @@ def _find_fate(
         if not x2 + y2 <= limit:
             return x, y, DIVERGED, step
         m = 0.5 * (x - y) * (x + y) - mu
-        if math.fabs(m) <= tolerance:
+        if math.fabs(m) <= tolerance * max(mu, x2 + y2):
             if x2 + y2 < 2:
                 return x, y, MINIMIZER, step
         else:

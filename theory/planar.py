@@ -78,6 +78,9 @@ class PlanarMap:
     def __post_init__(self) -> None:
         require_whole("dimension", self.dimension, least=1, example=20)
         require_positive("learning rate", self.learning_rate, example=0.5)
+        if self.learning_rate > _LARGEST_RATE:
+            accepted = f"at most {_LARGEST_RATE:g}"
+            raise invalid("learning rate", self.learning_rate, accepted=accepted, remedy="pass a smaller one")
         require_norm(self.target_norm)
 
     @property
@@ -87,7 +90,7 @@ class PlanarMap:
 
     @property
     def edge(self) -> float:
-        """Largest learning rate with a stable minimizer, `sqrt(D)/|w*|`.
+        """Largest learning rate with a minimizer that is stable in the plane, `sqrt(D)/|w*|`.
 
         From initialisation orbits stay bounded up to `divergence`, which is further unless the target is
         small, `s sqrt(D) < 2/3`.
@@ -180,8 +183,29 @@ class PlanarMap:
         return np.asarray(2 * p if self.dimension == 1 else np.maximum(2 * p, p + self.coupling))
 
     def minimizer_is_stable(self, p: Array) -> Array:
-        """Whether gradient descent in the plane is linearly stable at `(s, p)`: `2p < 2/eta0`."""
-        return np.asarray(p * self.learning_rate < 1)
+        """Whether gradient descent is linearly stable at `(s, p)`, along the target and across it.
+
+        Across it, where `p + 1/D` counts, the orbit of the limit itself never leaves the plane; every finite
+        network does.
+        """
+        return np.asarray(self.minimizer_sharpness(p) * self.learning_rate < 2)
+
+    @property
+    def flattest_unstable(self) -> float:
+        """The `p` above which no minimizer is stable: `1/eta0`, or `2/eta0 - 1/D` if that is less (D > 1)."""
+        along = 1 / self.learning_rate
+        return along if self.dimension == 1 else min(along, 2 * along - self.coupling)
+
+    @property
+    def largest_safe(self) -> float:
+        """Largest learning rate at which the start's orbit is bounded and some minimizer is stable.
+
+        The least of `edge`, `divergence` and, for D > 1, `2 / (kappa s + 1/D)`, from which on the flattest
+        minimizer is unstable across the target; that is below the edge where `s sqrt(D) < 1`.
+        """
+        across = 2 / (math.sqrt(self.coupling) * self.target_norm + self.coupling)
+        bounds = (self.edge, self.divergence, math.inf if self.dimension == 1 else across)
+        return min(bounds)
 
     def embed(self, state: PlanarState) -> LatentState:
         """The D-dimensional latent state of a point, with the target along (1, ..., 1)."""
@@ -219,6 +243,9 @@ def largest_root_across(p: Array, rho: Array, gap: float) -> Array:
         root = root - value / slope
     return np.asarray(root)
 
+
+_LARGEST_RATE = 1e100
+"""Learning rates beyond this overflow when squared."""
 
 _NEWTON_STEPS = 3
 """Each squares the error of the cosine formula, 1e-8 at worst, so two would do."""

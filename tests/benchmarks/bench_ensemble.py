@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 WIDTH, RATE, REPETITIONS = 1024, 0.3, 7
 KERNEL = "full kernel"
+LONG = 3000
+"""Steps of the reduced method, whose cost is mostly that of drawing or projecting its networks."""
 
 
 class Size(NamedTuple):
@@ -107,14 +109,15 @@ def raw_weights(problem: Problem, steps: int) -> None:
 def sides(problem: Problem, states: LatentState, size: Size) -> dict[str, tuple[Callable[[], object], int]]:
     """Every side: its work and the trajectory-steps in it. To add a side is to add an entry."""
     full, slow = size.trajectories * size.steps, size.trajectories * size.slow_steps
+    long = size.trajectories * LONG
     return {
         KERNEL: (partial(kernel, problem, states, size.steps), full),
         **{
             f"JAX, {name}": (work, full)
             for name, work in jax_reference.contestants(problem, states, RATE, size.steps).items()
         },
-        "reduced, networks drawn": (partial(draw_and_reduce, problem, size.trajectories, size.steps), full),
-        "reduced, networks given": (partial(project_and_reduce, problem, states, size.steps), full),
+        "reduced, networks drawn": (partial(draw_and_reduce, problem, size.trajectories, LONG), long),
+        "reduced, networks given": (partial(project_and_reduce, problem, states, LONG), long),
         "NumPy loop": (partial(numpy_loop, problem, states, size.slow_steps), slow),
         "PyTorch raw weights": (partial(raw_weights, problem, size.slow_steps), size.slow_steps),
     }
@@ -159,14 +162,14 @@ def table(rows: list[dict[str, Any]]) -> Table:
     """Ratios by size, with fractions of the limits."""
     title = f"N = {WIDTH}, {numba.get_num_threads()} threads, medians of {REPETITIONS} (range)"
     shown = Table(
-        "D", "side", "us a step", "times the kernel", "of the limit", "of the simple limit", title=title
+        "D", "side", "us a step", "times the kernel's", "of the limit", "of the simple limit", title=title
     )
     for row in rows:
         for name, spent in row["microseconds"].items():
             middle, low, high = row["ratio"][name]
             mark = " *" if name == row["quickest_jax"] else ""
             fractions = [f"{row['fraction'][kind]:.0%}" if name == KERNEL else "" for kind in row["fraction"]]
-            ratio = "" if name == KERNEL else f"{middle:.1f} ({low:.1f} to {high:.1f})"
+            ratio = "" if name == KERNEL else f"{middle:.3g} ({low:.3g} to {high:.3g})"
             shown.add_row(str(row["dimension"]), name + mark, f"{spent:.3f}", ratio, *fractions)
     return shown
 

@@ -10,7 +10,15 @@ from superconsistency.errors import InputError
 from superconsistency.records import load_record, save_record
 from superconsistency.simulations import iterate
 from superconsistency.simulations.basins import Outcome, basins, find_outcomes
-from superconsistency.theory import PlanarMap, PlanarState, UniversalState
+from superconsistency.theory import (
+    OBSERVABLES,
+    PlanarMap,
+    PlanarState,
+    Problem,
+    UniversalState,
+    parametrization,
+    uniform_target,
+)
 
 
 def _at(factor: float, dimension: int = 3, norm: float = 1.0) -> PlanarMap:
@@ -133,3 +141,26 @@ def test_an_axis_that_is_none_is_refused(axis: list[float]) -> None:
 def test_fewer_than_no_steps_are_refused() -> None:
     with pytest.raises(InputError, match="steps is -1"):
         find_outcomes(_at(0.5), _at(0.5).start, -1)
+
+
+@pytest.mark.parametrize(("dimension", "norm"), [(4, 0.4), (10, 0.25), (3, 0.1)])
+def test_a_minimizer_unstable_across_the_target_is_not_called_stable(dimension: int, norm: float) -> None:
+    """Where `s sqrt(D) < 1` minimizers lose stability across the target first; a perturbed network leaves."""
+    limit = PlanarMap(dimension, norm, 1.0)
+    assert limit.largest_safe < limit.edge
+    for factor, stable in ((0.97, True), (1.03, False)):
+        planar = PlanarMap(dimension, norm, factor * 2 / (norm / math.sqrt(dimension) + 1 / dimension))
+        lowest = norm / math.sqrt(dimension)
+        problem = Problem(parametrization("mup"), math.inf, uniform_target(dimension, norm))
+        minimizer = planar.embed(PlanarState(np.asarray(norm), np.asarray(lowest)))
+        sharpness = float(OBSERVABLES["sharpness"].compute(minimizer, problem))
+        assert (sharpness * planar.learning_rate < 2) is stable
+        assert bool(planar.minimizer_is_stable(np.asarray(lowest))) is stable
+        fate = find_outcomes(planar, PlanarState(np.asarray(norm), np.asarray(lowest)))
+        assert (int(fate.outcome) == Outcome.MINIMIZER) is stable
+        assert (int(fate.outcome) == Outcome.UNSTABLE_ACROSS) is not stable
+
+
+def test_a_start_far_from_any_minimizer_is_not_at_one_because_the_learning_rate_is_tiny() -> None:
+    planar = PlanarMap(3, 1.0, 1e-9)
+    assert int(find_outcomes(planar, planar.start, 10).outcome) == Outcome.OTHER
