@@ -83,7 +83,8 @@ def find_outcomes(planar: PlanarMap, starts: PlanarState, steps: int = 10_000) -
     find_fates(x, y, planar.mu, FAR, _TOLERANCE, outcome, taken)
     x[outcome == Outcome.DIVERGED] = np.nan
     last = planar.from_universal(inside._replace(x=x, y=y))
-    outcome[(outcome == Outcome.MINIMIZER) & ~planar.minimizer_is_stable(last.p)] = Outcome.UNSTABLE_ACROSS
+    stable = np.asarray(planar.minimizer_is_stable(last.p), dtype=np.bool_)
+    outcome[(outcome == Outcome.MINIMIZER) & ~stable] = Outcome.UNSTABLE_ACROSS
     return Fates(
         _spread(exists, outcome, int(Outcome.NO_NETWORK)),
         _spread(exists, taken, 0),
