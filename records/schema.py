@@ -126,16 +126,16 @@ def take_over(record: xr.Dataset, earlier: xr.Dataset) -> None:
     InputError
         If the earlier record is of another configuration, or of other versions.
     """
-    same = all(record.attrs.get(key) == earlier.attrs.get(key) for key in record.attrs)
+    same = all(str(record.attrs[key]) == str(earlier.attrs.get(key)) for key in record.attrs)
     if (
         not same
-        or not set(record.variables) == set(earlier.variables)
-        or dict(record.sizes) != dict(earlier.sizes)
+        or set(record.variables) != set(earlier.variables)
+        or not all(np.array_equal(record[axis].to_numpy(), earlier[axis].to_numpy()) for axis in DIMENSIONS)
     ):
         raise invalid(
             "record to resume",
             earlier.attrs.get("configuration", "unknown"),
-            accepted="one of the same settings, seeds and versions",
+            accepted="one of the same settings, steps, seeds and versions",
             remedy="pass another --output, or remove the partial record",
         )
     done = earlier["completed"].to_numpy() == 1

@@ -49,7 +49,13 @@ class RecordKeeper:
             If the file is there and is not a record.
         """
         path = self.partial_path
-        return load_record(path) if path is not None and path.exists() else None
+        if path is None or not path.exists():
+            return None
+        record = load_record(path)
+        if "completed" not in record or "schema_version" not in record.attrs:
+            remedy = "remove it, or pass another --output"
+            raise invalid("partial record", str(path), accepted="what a killed run left", remedy=remedy)
+        return record
 
     def keep_partial(self, record: xr.Dataset) -> None:
         """Keep an incomplete record beside the output, at most once in `_SECONDS`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -78,7 +78,8 @@ class Block(NamedTuple):
         """Run to the last step, entering what is seen into a record of dimensions (rate, seed, step)."""
         rates = np.array(self.ensemble.learning_rates)
         generators = [self.ensemble.generator(self.width, seed) for seed in self.ensemble.seeds[self.seeds]]
-        entry = _Entry(part, self.quantities, len(rates), np.arange(len(generators)))
+        all_runs = np.ones((len(rates), len(generators)), dtype=np.bool_)
+        entry = _Entry(part, self.quantities, len(rates), np.arange(len(generators)), all_runs)
         if self.choice.method == ReducedMethod.name:
             self._run_reduced(entry, rates, _Networks(self, generators), on_steps)
         else:
@@ -94,14 +95,16 @@ class Block(NamedTuple):
     ) -> None:
         """Run on heads; again on longer ones for the networks whose head was too short."""
         size, chosen = FIRST_SIZE, np.arange(len(networks.chains))
+        wanted = np.ones((len(rates), chosen.size), dtype=np.bool_)
         while True:
             chains = stack([networks.chains[index] for index in chosen])
             method = ReducedMethod(self.ensemble.compact_problem(self.width), rates, chains, size)
-            entry.only(chosen).fill(method, on_steps)
+            entry.only(chosen, wanted).fill(method, on_steps)
             error = method.truncation_error().reshape(len(rates), -1)
-            entry.part["truncation_error"].values[:, chosen] = error
+            entry.only(chosen, wanted).put(entry.part["truncation_error"].values, error)
             size = min(_GROWTH * method.size, _LARGEST_HEAD)
-            chosen = chosen[(error > TOLERANCE).any(axis=0)]
+            wanted &= error > TOLERANCE  # a run that was right keeps its bits whatever runs beside it
+            chosen, wanted = chosen[wanted.any(axis=0)], wanted[:, wanted.any(axis=0)]
             if not chosen.size or size <= method.size:
                 break
             if method.size >= chains.length and not networks.lengthen(chosen, size):
@@ -129,15 +132,23 @@ class _Networks:
             krylov_chain(state, self._problem, least=FIRST_SIZE, edge_precision=precision)
             for state in self._states
         ]
+        self._equalise(range(len(self.chains)))
 
     def lengthen(self, chosen: NDArray[np.int64], size: int) -> bool:
         """Lengthen chains of given states; whether it could be done."""
         if self._problem is None:
             return False
         for index in chosen:
-            state = self._states[index]
-            self.chains[index] = krylov_chain(state, self._problem, least=size)
+            self.chains[index] = krylov_chain(self._states[index], self._problem, least=size)
+        self._equalise([int(index) for index in chosen])
         return True
+
+    def _equalise(self, chosen: Sequence[int]) -> None:
+        """Make chains of given states equally long: one that ends must not look as if nothing followed."""
+        longest = max(self.chains[index].length for index in chosen)
+        for index in chosen:
+            if self._problem is not None and self.chains[index].length < longest:
+                self.chains[index] = krylov_chain(self._states[index], self._problem, least=longest)
 
 
 @dataclass(frozen=True)
@@ -149,10 +160,17 @@ class _Entry:
     rates: int
     columns: NDArray[np.int64]
     """Which seeds of the part are observed."""
+    wanted: NDArray[np.bool_]
+    """Which of the runs enter, shape (rates, columns)."""
 
-    def only(self, columns: NDArray[np.int64]) -> _Entry:
-        """The same for some of the seeds."""
-        return _Entry(self.part, self.quantities, self.rates, columns)
+    def only(self, columns: NDArray[np.int64], wanted: NDArray[np.bool_]) -> _Entry:
+        """The same for some of the runs."""
+        return _Entry(self.part, self.quantities, self.rates, columns, wanted)
+
+    def put(self, place: NDArray[Any], values: NDArray[Any]) -> None:
+        """Enter values of shape (rates, columns) into an array over (rates, seeds)."""
+        found = values.reshape(self.rates, -1)
+        place[:, self.columns] = np.where(self.wanted, found, place[:, self.columns])
 
     def fill(self, method: Method, on_steps: Callable[[int], None]) -> None:
         """Run a method to the last step, recording on the way."""
@@ -164,8 +182,8 @@ class _Entry:
             for name in self.quantities:
                 values = np.full(diverged_step.size, np.nan)
                 values[alive] = method.observe(name, alive)
-                self.part[name].values[:, self.columns, index] = values.reshape(self.rates, -1)
-        self.part["diverged_step"].values[:, self.columns] = diverged_step.reshape(self.rates, -1)
+                self.put(self.part[name].values[..., index], values)
+        self.put(self.part["diverged_step"].values, diverged_step)
 
     def _advance(
         self,

@@ -51,6 +51,7 @@ class ReducedMethod(Method):
         super().__init__(in_chain, learning_rates, len(chains.v), chains.bands)
         self._chains = chains
         heads = chains.head(self.size)
+        self._taken = 0
         self._leak = np.zeros(self.learning_rate.size)
         width, dimension = self.problem.sizes.values()
         self._factored = width < _SQUARE * dimension
@@ -61,6 +62,7 @@ class ReducedMethod(Method):
 
     def advance(self, before: int, after: int, diverged_step: NDArray[np.int64]) -> None:
         """Step from one step to a later one, entering divergences."""
+        self._taken = after
         target, rate = self.problem.target, self.learning_rate
         steps, limit, leak = after - before, self._limit, self._leak
         if self._factored:
@@ -102,7 +104,7 @@ class ReducedMethod(Method):
         to the target's direction by as many couplings as it took to get there, so that what is observed is
         off by the square of the whole flow over `|r_0|`.
         """
-        if self.complete:
+        if self.complete or 2 * self._taken + 2 <= self.size:  # where the residual cannot have got to
             return np.zeros(self.learning_rate.size)
         end = min(self.size, self._chains.length - 2)
         last = self._chains.bands[:, :, end - 2 : end]

@@ -79,6 +79,9 @@ def test_a_record_of_another_call_is_not_resumed(tmp_path: Path) -> None:
     for changed in (schedule(12), schedule(10)):
         with pytest.raises(InputError, match="record to resume"):
             simulate(ensemble(), record_at=changed, resume=other)
+    of_other_steps = simulate(ensemble(), record_at=schedule(20, 2))
+    with pytest.raises(InputError, match="record to resume"):
+        simulate(ensemble(), record_at=schedule(10), resume=of_other_steps)
     keeper = RecordKeeper(tmp_path / "a.nc")
     keeper.keep_partial(other)
     with pytest.raises(SystemExit) as stop:

@@ -288,6 +288,35 @@ def test_what_has_not_diverged_is_finite_at_every_size_and_target(
         np.testing.assert_array_equal(np.isfinite(values), reached)
 
 
+def test_a_given_network_is_the_same_beside_one_with_a_longer_chain() -> None:
+    target = uniform_target(100, 0.1)
+    records = [
+        simulate(
+            Ensemble(parametrization("mup"), target, (50,), (40.0,), seeds),
+            record_at=schedule(100, 20),
+            quantities=("loss", "sharpness"),
+            start=wishart_state,
+            method=method,
+        ).sel(seed=7)
+        for seeds, method in (((6, 7, 8), "reduced"), ((7,), "factored"))
+    ]
+    np.testing.assert_allclose(records[0]["sharpness"], records[1]["sharpness"], rtol=1e-10)
+
+
+def test_a_learning_rate_is_the_same_in_a_sweep_with_one_that_diverges() -> None:
+    target = IsotropicTarget(10**5, 1.0)
+    alone, beside = (
+        simulate(
+            Ensemble(parametrization("mup"), target, (10**5,), rates, (0, 1)),
+            record_at=schedule(60, 20),
+            quantities=("loss", "sharpness"),
+        ).sel(learning_rate=50.0)
+        for rates in ((50.0,), (50.0, 3e4))
+    )
+    for name in ("loss", "sharpness", "truncation_error"):
+        np.testing.assert_array_equal(alone[name], beside[name])
+
+
 def test_sizes_beyond_any_memory_run() -> None:
     runs = Ensemble(parametrization("mup"), IsotropicTarget(10**12, 1e6), (10**15,), (0.6,), tuple(range(3)))
     record = simulate(runs, record_at=(0, 200), quantities=tuple(OBSERVABLES))
