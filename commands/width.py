@@ -34,6 +34,14 @@ Rate = Annotated[
     float | None,
     typer.Option(help="Base rate eta0; default: half the largest stable rate of the narrowest width."),
 ]
+SlowRate = Annotated[
+    float | None,
+    typer.Option(help="Base rate eta0; default: a tenth of the largest stable one, so that time is long."),
+]
+Window = Annotated[
+    str | None,
+    typer.Option(help="First and last step of the fits in time; default: 1 until the loss halves."),
+]
 
 
 def width_check(
@@ -138,17 +146,9 @@ def deviation(
     dim: Dimension = 20,
     widths: Widths = "64,256,1024,4096,16384",
     target_norm: Norm = 1.0,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Base rate eta0; default: a tenth of the largest stable one, so that time is long."
-        ),
-    ] = None,
+    learning_rate: SlowRate = None,
     steps: Annotated[int, typer.Option(help="Gradient-descent steps, at least 2.")] = 100,
-    window: Annotated[
-        str | None,
-        typer.Option(help="First and last step of the fits in time; default: 1 until the loss halves."),
-    ] = None,
+    window: Window = None,
     seeds: Seeds = 20,
     output: Output = None,
     figure: Picture = None,

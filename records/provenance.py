@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,13 @@ def provenance(
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that the numbers depend on."""
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {name: _installed(name) for name in PACKAGES}
+
+
+@cache
+def _installed(package: str) -> str:
+    """Version of an installed package; looking it up reads files."""
+    return metadata.version(package)
 
 
 def array_hash(*arrays: NDArray[Any]) -> str:

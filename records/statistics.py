@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, ndtri, stdtrit
 
 from ..errors import invalid
 
@@ -66,12 +66,15 @@ def width_dependence(values: xr.DataArray) -> WidthDependence:
 
 
 def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
-    fit = stats.linregress(x.tolist(), y.tolist())
+    """Least-squares slope and Student's 95% interval; x must not all be the same."""
+    across, up = x - x.mean(), y - y.mean()
+    square = float(across @ across)
+    slope = float(across @ up) / square
     degrees = x.size - 2
-    slope = float(fit.slope)
     if degrees < 1:
         return slope, (-math.inf, math.inf)
-    reach = float(stats.t.ppf(0.975, degrees) * fit.stderr)
+    left = up - slope * across
+    reach = float(stdtrit(degrees, 0.975)) * math.sqrt(float(left @ left) / degrees / square)
     return slope, (slope - reach, slope + reach)
 
 
@@ -120,7 +123,9 @@ def power_law_fit(
     y
         Shape (n,), or (runs, n): then the line goes through the mean over runs, and the interval is from the
         bootstrap over runs, widened for few of them (Hesterberg 2015, expanded percentiles). For a single
-        curve it is Student's, which takes the distances from the line for independent.
+        curve it is Student's, which takes the distances from the line for independent. Over paired runs whose
+        residuals are strongly skewed the interval is too short: in simulations with 3 to 20 runs it covered
+        the exponent in 0.86 to 0.90 of cases, not 0.95.
     generator
         Draws the resamples; needed if `y` has runs.
     paired
@@ -170,7 +175,27 @@ def resample_means(
 
 def expansion(runs: int, degrees: float) -> float:
     """Factor that widens a 95% bootstrap interval for few runs: Student's t, and n - 1 in place of n."""
-    return math.sqrt(runs / (runs - 1)) * float(stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975))
+    return math.sqrt(runs / (runs - 1)) * float(stdtrit(degrees, 0.975) / ndtri(0.975))
+
+
+def trend_probability(events: NDArray[np.bool_]) -> float:
+    """Two-sided p-value of Kendall's rank correlation of events with their row; shape (rows, runs).
+
+    By the normal approximation with ties; 1 where nothing varies.
+    """
+    rows, runs = events.shape
+    size, count = events.size, int(events.sum())
+    if rows < 2 or size < 3 or count in {0, size}:
+        return 1.0
+    excess = runs * int((2 * np.arange(rows) - rows + 1) @ events.sum(axis=1))  # concordant less discordant
+    ties = np.full(rows, float(runs)), np.array([count, size - count], dtype=np.float64)
+    pairs = [tied * (tied - 1) for tied in ties]
+    triples = math.prod(float(pair @ (tied - 2)) for pair, tied in zip(pairs, ties, strict=True))
+    lost = sum(float(pair @ (2 * tied + 5)) for pair, tied in zip(pairs, ties, strict=True))
+    whole = size * (size - 1)
+    both = float(pairs[0].sum()) * float(pairs[1].sum())
+    variance = (whole * (2 * size + 5) - lost) / 18 + both / (2 * whole) + triples / (9 * whole * (size - 2))
+    return 2 * float(ndtr(-abs(excess) / math.sqrt(variance)))
 
 
 def _bootstrapped(

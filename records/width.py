@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy import stats
+from scipy.special import ndtr, ndtri, stdtrit
 
 from ..errors import require_known, require_positive, require_whole
-from .statistics import resample_means
+from .statistics import resample_means, trend_probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,26 +120,23 @@ def judge_width(
 ) -> WidthVerdict:
     """Whether a quantity depends on width, and from which width on it does not.
 
-    From the widest three widths down, the slope over three neighbouring widths has to lie within the
-    tolerance at every step, by the interval that holds at all steps at once; the first three that fail end
-    the descent. This fixed order keeps the chance of a wrong claim of independence at 5% (Maurer et al.
-    1995). One slope over all widths would not do: a large change among the narrow ones is a small slope over
-    many decades.
+    From the widest three widths down, the slope over three neighbours has to lie within the tolerance at
+    every step, by the interval that holds at all steps at once; the first three that fail end the descent.
+    This fixed order keeps the chance of a wrong claim of independence at 5% (Maurer et al. 1995). One slope
+    over all widths would hide a large change among the narrow ones, a small slope over many decades.
 
     Parameters
     ----------
     values
         Dimensions (width, seed, step), one learning rate. NaN where a run diverged.
-    generator
-        Draws the resamples.
+    generator, resamples
+        Draws the bootstrap resamples, and how many of them.
     name
         Of the quantity, for the sentence.
     tolerance
         Absolute log-log slope up to which width does not matter.
     least_width
         Narrower widths do not count for the verdict.
-    resamples
-        Bootstrap resamples.
 
     Returns
     -------
@@ -158,23 +155,15 @@ def judge_width(
     table = _finite(values, least_width)
     broken = np.isnan(table.isel(step=-1).to_numpy())
     whole = table.isel(width=~broken.any(axis=1))
-    if _divergence_depends(broken):
+    if trend_probability(broken) < 0.05:  # wider networks diverge more often, or less
         return WidthVerdict(DEPENDS, f"{DEPENDS}: {_diverged(table, broken)}", None, every, every)
     aside = f"; {_diverged(table, broken)}" if broken.any() else ""
     if whole.sizes["width"] < 2:
         words = f"{UNDECIDED}: fewer than two widths are without diverged runs{aside}"
         return WidthVerdict(UNDECIDED, words, None, every, every)
-    start, failed = _descend(whole, generator, tolerance, resamples)
-    wide = width_slopes(whole.isel(width=slice(start, None)), generator, resamples=resamples)
-    if start is None and failed is not None:
-        verdict, slopes = _without_independence(failed, wide, tolerance)
-        words = f"{_words(slopes, _clearest(slopes) if verdict == DEPENDS else None)} {_range(slopes)}"
-        reason = "" if verdict == DEPENDS else f"; the interval is not within ±{tolerance:g}, add seeds"
-        return WidthVerdict(verdict, f"{verdict}: {name} has {words}{reason}{aside}", None, every, slopes)
-    width = float(wide.attrs["least_width"])
-    below = "" if failed is None else f"; not shown {_range(failed)}: {_words(failed)}"
-    words = f"{INDEPENDENT} from N = {width:g} on: {name} has {_words(wide)}{below}{aside}"
-    return WidthVerdict(INDEPENDENT, words, width, every, wide)
+    verdict, words, width, slopes = _judge_whole(whole, generator, tolerance, resamples)
+    since = "" if width is None else f" from N = {width:g} on"
+    return WidthVerdict(verdict, f"{verdict}{since}: {name} has {words}{aside}", width, every, slopes)
 
 
 class TrainingVerdict(NamedTuple):
@@ -316,17 +305,32 @@ def _intervals(
     error = np.sqrt(variances.sum(axis=0))
     squares = (variances**2).sum(axis=0)
     degrees = (seeds - 1) * np.divide(error**4, squares, out=np.full_like(error, np.inf), where=squares > 0)
-    widened = stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975)
+    widened = stdtrit(degrees, 0.975) / ndtri(0.975)
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
     scaled = np.divide(np.abs(drawn), error, out=np.zeros_like(drawn), where=error > 0)
     # The least degrees of freedom, since with few seeds those of each step are known poorly themselves.
-    reach = stats.t.isf(stats.norm.sf(np.quantile(scaled.max(axis=1), 0.95)), degrees.min()) * error
+    reach = np.abs(stdtrit(degrees.min(), ndtr(-np.quantile(scaled.max(axis=1), 0.95)))) * error
     return {
         "lower": slope + widened * low,
         "upper": slope + widened * high,
         "family_lower": slope - reach,
         "family_upper": slope + reach,
     }
+
+
+def _judge_whole(
+    whole: xr.DataArray, generator: np.random.Generator, tolerance: float, resamples: int
+) -> tuple[str, str, float | None, xr.Dataset]:
+    """Verdict on widths without diverged runs, why, the width it holds from, and the slopes it rests on."""
+    start, failed = _descend(whole, generator, tolerance, resamples)
+    wide = width_slopes(whole.isel(width=slice(start, None)), generator, resamples=resamples)
+    if start is None and failed is not None:
+        verdict, slopes = _without_independence(failed, wide, tolerance)
+        words = f"{_words(slopes, _clearest(slopes) if verdict == DEPENDS else None)} {_range(slopes)}"
+        reason = "" if verdict == DEPENDS else f"; the interval is not within ±{tolerance:g}, add seeds"
+        return verdict, words + reason, None, slopes
+    below = "" if failed is None else f"; not shown {_range(failed)}: {_words(failed)}"
+    return INDEPENDENT, _words(wide) + below, float(wide.attrs["least_width"]), wide
 
 
 def _descend(
@@ -350,12 +354,6 @@ def _without_independence(local: xr.Dataset, wide: xr.Dataset, tolerance: float)
         if bool(((slopes["family_lower"] > tolerance) | (slopes["family_upper"] < -tolerance)).any()):
             return DEPENDS, slopes
     return UNDECIDED, local
-
-
-def _divergence_depends(broken: NDArray[np.bool_]) -> bool:
-    """Whether wider networks diverge more often, or less (Kendall's rank correlation, 5%)."""
-    order = np.repeat(np.arange(len(broken)), broken.shape[1])
-    return bool(0 < broken.mean() < 1 and stats.kendalltau(order, broken.ravel()).pvalue < 0.05)
 
 
 def _diverged(table: xr.DataArray, broken: NDArray[np.bool_]) -> str:

@@ -43,16 +43,12 @@ def deviations(
     ----------
     parametrization, target, learning_rate
         What to run.
-    widths
-        Finite, at least two.
-    seeds
-        One network per width and seed.
-    record_at
-        Steps, ascending.
+    widths, seeds
+        One network for each pair; the widths finite, at least two.
+    record_at, on_progress
+        As for `simulate`; steps ascending.
     quantities
         Names from `theory.OBSERVABLES`.
-    on_progress
-        As for `simulate`.
 
     Returns
     -------
@@ -73,17 +69,12 @@ def deviations(
         require_whole("width", width, least=1, example=64)
     finite = Ensemble(parametrization, target, tuple(sorted(widths)), (learning_rate,), tuple(seeds))
     record = simulate(finite, record_at=record_at, quantities=quantities, on_progress=on_progress)
+    record = record.isel(learning_rate=0, drop=True)
     infinite = _at_infinite_width(finite, record_at, quantities)
     found: dict[str, xr.DataArray] = {}
     for name in quantities:
-        runs = record[name].isel(learning_rate=0, drop=True)
-        proxy = runs.isel(width=-1, drop=True).mean("seed", skipna=False)
-        exact = xr.full_like(proxy, np.nan) if infinite is None else infinite[name]
-        axis = xr.DataArray(list(LIMITS), dims="limit", name="limit")
-        parts = [abs(runs - exact), abs(runs - proxy).where(runs["width"] < max(widths))]
-        found[name] = xr.concat(parts, dim=axis).transpose("limit", "width", "seed", "step")
-        found[f"{name}_limit"] = xr.concat([exact, proxy], dim=axis)
-    result = xr.Dataset(found).assign(diverged_step=record["diverged_step"].isel(learning_rate=0, drop=True))
+        found |= _distances(record[name], None if infinite is None else infinite[name])
+    result = xr.Dataset(found).assign(diverged_step=record["diverged_step"])
     configuration = {
         "parametrization": parametrization.name,
         "dimension": finite.compact_problem(finite.widths[0]).dimension,
@@ -93,6 +84,16 @@ def deviations(
     }
     result.attrs = provenance(configuration, seeds=list(seeds), data_hash=None)
     return result
+
+
+def _distances(runs: xr.DataArray, infinite: xr.DataArray | None) -> dict[str, xr.DataArray]:
+    """Distance of runs (width, seed, step) from both limits' curves, and these curves, by name."""
+    proxy = runs.isel(width=-1, drop=True).mean("seed", skipna=False)
+    exact = xr.full_like(proxy, np.nan) if infinite is None else infinite
+    axis = xr.DataArray(list(LIMITS), dims="limit", name="limit")
+    parts = [abs(runs - exact), abs(runs - proxy).where(runs["width"] < runs["width"].max())]
+    distances = xr.concat(parts, dim=axis).transpose("limit", "width", "seed", "step")
+    return {f"{runs.name}": distances, f"{runs.name}_limit": xr.concat([exact, proxy], dim=axis)}
 
 
 def _at_infinite_width(

@@ -96,14 +96,10 @@ def best_rates(
     ----------
     parametrization, target
         Of the network; `w*` of shape (D,), or its norm alone.
-    widths
-        `math.inf` is one where the parametrization has a limit.
-    seeds
-        One network per width and seed.
-    step
-        Last step that counts, at least 1.
-    objective
-        `mean` of the loss over steps 1 to `step`, or the loss at the `last`.
+    widths, seeds
+        One network for each pair; `math.inf` is a width where the parametrization has a limit.
+    step, objective
+        `mean` of the loss over steps 1 to `step`, which is at least 1, or the loss at the `last`.
     refinements
         Each makes the grid four times finer.
     on_progress
@@ -114,9 +110,9 @@ def best_rates(
     xarray.Dataset
         Dimensions (width, seed): `best_rate`, in 1/sharpness; `best_loss`; `at_edge`, whether the lowest loss
         is at an end of the grid, so that the best rate may lie beyond; `minima`, how many of the refined
-        local minima are as good: their loss is within 5% of the lowest, or below 1e-6 of the one at the
-        start. Near and beyond the edge the loss is jagged in eta0. Dimension (width): `reference`, the
-        largest stable rate. Where every rate diverged the best rate is NaN, and `minima` is 0.
+        local minima are within 5% of the lowest loss, or below 1e-6 of the one at the start (near and beyond
+        the edge the loss is jagged in eta0). Dimension (width): `reference`, the largest stable rate. Where
+        every rate diverged the best rate is NaN, and `minima` is 0.
 
     Raises
     ------
@@ -127,12 +123,34 @@ def best_rates(
     require_known("objective", objective, OBJECTIVES)
     require_whole("refinements", refinements, least=0, most=8, example=3)
     ensemble = Ensemble(parametrization, target, tuple(widths), (1.0,), tuple(seeds))
-    shape = (len(ensemble.widths), len(ensemble.seeds))
     steps = range(1, step + 1) if objective == "mean" else (step,)
+    result = _search_widths(ensemble, steps, refinements, on_progress).assign_coords(step=step)
+    configuration = _configuration(ensemble, refinements) | {"step": step, "objective": objective}
+    result.attrs = provenance(configuration, seeds=list(ensemble.seeds), data_hash=None)
+    return result
+
+
+def _configuration(ensemble: Ensemble, refinements: int) -> dict[str, object]:
+    """What describes the networks and the grid of rates."""
+    target = ensemble.target
+    return {
+        "parametrization": ensemble.parametrization.name,
+        "dimension": ensemble.compact_problem(ensemble.widths[0]).dimension,
+        "target_norm": target.norm if isinstance(target, IsotropicTarget) else float(np.linalg.norm(target)),
+        "grid_over_largest_stable_rate": GRID,
+        "smallest_relative_spacing": math.log(GRID[1] / GRID[0]) / _CELLS / _FINER**refinements,
+    }
+
+
+def _search_widths(
+    ensemble: Ensemble, steps: Sequence[int], refinements: int, on_progress: Progress | None
+) -> xr.Dataset:
+    """Best rates of the networks of every width, by the mean of the loss over some steps."""
+    shape = (len(ensemble.widths), len(ensemble.seeds))
     found = {name: np.full(shape, np.nan) for name in ("best_rate", "best_loss", "at_edge", "minima")}
     reference = np.full(shape[0], np.nan)
     for index, width in enumerate(ensemble.widths):
-        reference[index] = largest_rate(parametrization, target, width, ensemble.seeds)
+        reference[index] = largest_rate(ensemble.parametrization, ensemble.target, width, ensemble.seeds)
         search = _Search(replace(ensemble, widths=(width,)), steps, reference[index])
         for name, values in search.run(refinements).items():
             found[name][index] = values
@@ -140,21 +158,10 @@ def best_rates(
             on_progress(index + 1, shape[0])
     result = xr.Dataset(
         {name: (("width", "seed"), values) for name, values in found.items()},
-        {"width": np.asarray(ensemble.widths, dtype=float), "seed": list(ensemble.seeds), "step": step},
+        {"width": np.asarray(ensemble.widths, dtype=float), "seed": list(ensemble.seeds)},
     ).assign(reference=("width", reference))
     result["at_edge"] = result["at_edge"].astype(bool)
     result["minima"] = result["minima"].astype(int)
-    norm = target.norm if isinstance(target, IsotropicTarget) else float(np.linalg.norm(target))
-    configuration = {
-        "parametrization": parametrization.name,
-        "dimension": ensemble.compact_problem(ensemble.widths[0]).dimension,
-        "target_norm": norm,
-        "step": step,
-        "objective": objective,
-        "grid_over_largest_stable_rate": GRID,
-        "smallest_relative_spacing": math.log(GRID[1] / GRID[0]) / _CELLS / _FINER**refinements,
-    }
-    result.attrs = provenance(configuration, seeds=list(ensemble.seeds), data_hash=None)
     return result
 
 
