@@ -9,13 +9,12 @@ import typer
 
 from .. import options
 from ..options import Json, Name, Output, Picture, Seed, Seeds, Widths
+from .pictures import save
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import xarray as xr
-    from matplotlib.figure import Figure
     from rich.table import Table
 
 Dimension = Annotated[int, typer.Option(help="Input dimension D.")]
@@ -55,7 +54,7 @@ def error_bars(
     if figure is not None:
         from ..figures.fluctuations import error_bars_figure
 
-        _save(error_bars_figure, bars, figure)
+        save(lambda: error_bars_figure(bars), figure)
     _report(bars, error_bars_table(bars), (output, figure), as_json=as_json)
 
 
@@ -95,7 +94,7 @@ def edge_of_stability(
     if figure is not None:
         from ..figures.edge import edge_figure
 
-        _save(edge_figure, runs, figure)
+        save(lambda: edge_figure(runs), figure)
     _report(runs, edge_table(runs, parametrization), (output, figure), as_json=as_json)
 
 
@@ -167,17 +166,6 @@ def _keep(record: xr.Dataset, output: Path | None) -> None:
 
     if output is not None:
         save_record(record, output)
-
-
-def _save(draw: Callable[[xr.Dataset], Figure], record: xr.Dataset, picture: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    from ..figures import paper_style
-    from ..records import write_atomically
-
-    with paper_style():
-        write_atomically(picture, draw(record).savefig)
 
 
 def _report(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import require_known, require_whole
 from ..options import DataDir, Device, Download, Json, Seed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
 
 
 def figure(
@@ -49,6 +54,21 @@ def figure(
         print_json({"figure": name, "files": paths, "verdict": drawing.verdict, "numbers": drawing.numbers})
     else:
         stdout().print(f"figure {name}: {drawing.verdict}\n" + "\n".join(paths), soft_wrap=True)
+
+
+def save(draw: Callable[[], Figure], path: Path) -> None:
+    """Draw, without a screen and in the paper's style, into a file; for the commands with `--figure`."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    from ..figures import paper_style, save_picture
+
+    with paper_style():
+        drawn = draw()
+    save_picture(drawn, path)
+    plt.close(drawn)
 
 
 def _list(*, as_json: bool) -> None:

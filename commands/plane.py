@@ -10,6 +10,7 @@ import typer
 from .. import options
 from ..errors import invalid, require_positive, require_whole
 from ..options import Json, Output, Seed, Widths
+from .pictures import save
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ def portrait(
     require_whole("steps", steps, least=1, most=_MOST_STEPS, example=60)
     options.check_outputs(None, figure)
     drawing = _portrait(planar, plane, chosen, seed, steps, basins=basins)
-    _save(drawing, figure)
+    save(lambda: drawing.figure, figure)
     _report(drawing, {"figure": str(figure)}, as_json=as_json)
 
 
@@ -127,22 +128,9 @@ def _portrait(
 
 
 def _draw_diagram(record: xr.Dataset, planar: PlanarMap, figure: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("agg")
     from ..figures.bifurcation import bifurcation_figure
-    from ..figures.style import paper_style
 
-    with paper_style():
-        _save(bifurcation_figure(record, planar), figure)
-
-
-def _save(drawing: Drawing, path: Path) -> None:
-    from ..figures.style import paper_style
-    from ..records import write_atomically
-
-    with paper_style():
-        write_atomically(path, drawing.figure.savefig)
+    save(lambda: bifurcation_figure(record, planar).figure, figure)
 
 
 def _report(drawing: Drawing, written: Mapping[str, str | None], *, as_json: bool) -> None:

@@ -25,6 +25,7 @@ from ..options import (
     Seeds,
     Widths,
 )
+from .pictures import save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ..records import RecordKeeper
+
+
+Start = Annotated[
+    str,
+    typer.Option(help="law: of drawn weights; gaussian: one by one; wishart: the law, whole; limit."),
+]
 
 
 def simulate(
@@ -45,15 +52,8 @@ def simulate(
     seeds: Seeds = 10,
     record: Annotated[str, typer.Option(help="Quantities to record, comma-separated.")] = "loss,sharpness",
     every: Every = None,
-    start: Annotated[
-        str,
-        typer.Option(
-            help="law: of drawn weights; gaussian: neuron by neuron; wishart: the law, whole; limit."
-        ),
-    ] = "law",
-    method: Annotated[
-        str, typer.Option(help="auto, reduced, full (w, e, v) or factored; auto says which and why.")
-    ] = "auto",
+    start: Start = "law",
+    method: Annotated[str, typer.Option(help="auto (says which), reduced, full or factored.")] = "auto",
     output: Output = None,
     figure: Picture = None,
     seed: Seed = 0,
@@ -66,9 +66,8 @@ def simulate(
     from ..records import RecordKeeper
 
     require_known("device", device, ("auto", "cpu"))
-    starts = {"law": None, "gaussian": theory.initial_state, "wishart": theory.wishart_state}
-    starts["limit"] = theory.limit_state
-    require_known("start", start, starts)
+    draws = {"gaussian": "initial_state", "wishart": "wishart_state", "limit": "limit_state"}
+    require_known("start", start, ("law", *draws))
     ensemble = simulations.Ensemble(
         theory.parametrization(parametrization),
         theory.IsotropicTarget(dim, target_norm),
@@ -81,17 +80,16 @@ def simulate(
     quantities = tuple(name.strip() for name in record.split(","))
     require_distinct("recorded quantities", quantities)
     keeper = RecordKeeper(output)
-    earlier = _earlier(keeper)
     with _interruptible(keeper), progress_bar("simulating") as progress:
         result = simulations.simulate(
             ensemble,
             record_at=record_at,
             quantities=quantities,
-            start=starts[start],
+            start=None if start == "law" else getattr(theory, draws[start]),
             method=method,
             on_progress=progress,
             on_block=keeper.keep_partial,
-            resume=earlier,
+            resume=_earlier(keeper),
         )
         keeper.keep_whole(result)
     _show(result, quantities, output, figure, as_json=as_json)
@@ -189,7 +187,9 @@ def _show(
     from ..records import record_to_json
 
     if picture is not None:
-        _draw(record, quantities, picture)
+        from ..figures import draw_record
+
+        save(lambda: draw_record(record, quantities), picture)
     if as_json:
         print_json(record_to_json(record))
         return
@@ -197,13 +197,3 @@ def _show(
     for path in (output, picture):
         if path is not None:
             stdout().print(f"written: {path}", soft_wrap=True)
-
-
-def _draw(record: xr.Dataset, quantities: Sequence[str], picture: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    from ..figures import draw_record
-    from ..records import write_atomically
-
-    write_atomically(picture, draw_record(record, quantities).savefig)

@@ -10,13 +10,13 @@ import typer
 from .. import options
 from ..errors import invalid, require_distinct
 from ..options import Json, Output, Picture, Seed, Seeds, Widths
+from .pictures import save
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import xarray as xr
-    from matplotlib.figure import Figure
     from rich.table import Table
 
     from ..records.width import WidthVerdict
@@ -88,7 +88,7 @@ def width_check(
     if figure is not None:
         from ..figures.width import width_check_figure
 
-        _save(lambda: width_check_figure(checks, tolerance), figure)
+        save(lambda: width_check_figure(checks, tolerance), figure)
     _report(document, (slope_table(checks), verdict_table(checks)), output, figure, as_json=as_json)
 
 
@@ -136,7 +136,7 @@ def optimum(
     if figure is not None:
         from ..figures.width import optimum_figure
 
-        _save(lambda: optimum_figure(found), figure)
+        save(lambda: optimum_figure(found), figure)
     _report(document, (rate_table(found), drift_table(fits)), output, figure, as_json=as_json)
 
 
@@ -192,7 +192,7 @@ def deviation(
     if figure is not None:
         from ..figures.width import deviation_figure
 
-        _save(lambda: deviation_figure(found), figure)
+        save(lambda: deviation_figure(found), figure)
     _report(
         document, (law_table(laws, chosen_window), law_table(laws, None)), output, figure, as_json=as_json
     )
@@ -363,17 +363,6 @@ def _judged(found: WidthVerdict) -> dict[str, Any]:
             for name, slopes in parts.items()
         },
     }
-
-
-def _save(draw: Callable[[], Figure], picture: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    from ..figures import paper_style
-    from ..records import write_atomically
-
-    with paper_style():
-        write_atomically(picture, draw().savefig)
 
 
 def _report(

@@ -1,7 +1,7 @@
 """Pictures: functions that draw data into given axes, and the gallery of named figures."""
 
 from .curves import draw_curves, draw_edge, draw_transfer
-from .drawing import SCALES, Drawing, FigureSettings, draw_record, save_drawing
+from .drawing import SCALES, Drawing, FigureSettings, draw_record, save_drawing, save_picture
 from .gallery import FIGURES, draw_figure
 from .interactive import PortraitDefaults, interactive_portrait, write_portrait
 from .portrait import PLANES, Plane, draw_basins, draw_orbit, draw_portrait
@@ -26,5 +26,6 @@ __all__ = [
     "interactive_portrait",
     "paper_style",
     "save_drawing",
+    "save_picture",
     "write_portrait",
 ]

@@ -73,12 +73,18 @@ def save_drawing(drawing: Drawing, stem: Path) -> list[Path]:
     }
     paths = [stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png", ".json")]
     text = json.dumps(to_json(provenance), indent=2, sort_keys=True, allow_nan=False) + "\n"
-    with paper_style():
-        write_atomically(paths[0], lambda path: drawing.figure.savefig(path, metadata={"CreationDate": None}))
-        write_atomically(paths[1], drawing.figure.savefig)
+    for path in paths[:2]:
+        save_picture(drawing.figure, path)
     write_atomically(paths[2], lambda path: path.write_text(text))
     plt.close(drawing.figure)
     return paths
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write one picture, the same bytes for the same figure: no date is kept."""
+    metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower())
+    with paper_style():
+        write_atomically(path, lambda place: figure.savefig(place, metadata=metadata))
 
 
 def draw_record(record: xr.Dataset, quantities: Sequence[str]) -> Figure:

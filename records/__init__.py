@@ -1,7 +1,7 @@
 """The common record: schema, provenance, storage and the statistics of width dependence."""
 
 from .provenance import array_hash, versions
-from .schedule import schedule
+from .schedule import require_schedule, schedule
 from .schema import (
     DIMENSIONS,
     NEVER,
@@ -33,6 +33,7 @@ __all__ = [
     "empty_record",
     "load_record",
     "record_to_json",
+    "require_schedule",
     "require_writable",
     "save_record",
     "schedule",

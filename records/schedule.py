@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
 from ..errors import invalid, require_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MOST = 10**6
 """Recorded steps a run may have."""
@@ -24,3 +30,16 @@ def schedule(steps: int, every: int = 1) -> tuple[int, ...]:
             remedy="record less often, or take fewer steps",
         )  # fmt: skip
     return tuple(sorted({*range(0, steps + 1, every), steps}))
+
+
+def require_schedule(record_at: Sequence[int]) -> tuple[int, ...]:
+    """Steps as a tuple; `InputError` unless they ascend from at least zero."""
+    steps = tuple(record_at)
+    if not steps or steps[0] < 0 or any(before >= after for before, after in pairwise(steps)):
+        raise invalid(
+            "recorded steps",
+            steps,
+            accepted="ascending whole numbers of at least 0",
+            remedy="use schedule(steps)",
+        )
+    return steps

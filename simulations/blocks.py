@@ -46,6 +46,9 @@ _MEMORY = 2**28
 _LARGEST_STATES = 2**31
 """Bytes of latent state that one network at all learning rates may take."""
 
+_COPIES = 5
+"""Arrays of the size of the heads that a run holds at once."""
+
 _GROWTH = 2
 """By how much a head grows that was too short."""
 
@@ -94,22 +97,27 @@ class Block(NamedTuple):
         self, entry: _Entry, rates: Array, networks: _Networks, on_steps: Callable[[int], None]
     ) -> None:
         """Run on heads; again on longer ones for the networks whose head was too short."""
-        size, chosen = FIRST_SIZE, np.arange(len(networks.chains))
-        wanted = np.ones((len(rates), chosen.size), dtype=np.bool_)
-        while True:
-            chains = stack([networks.chains[index] for index in chosen])
-            method = ReducedMethod(self.ensemble.compact_problem(self.width), rates, chains, size)
-            entry.only(chosen, wanted).fill(method, on_steps)
+        todo = [_Attempt(entry, FIRST_SIZE)]
+        while todo:
+            now = todo.pop()
+            chains = stack([networks.chains[index] for index in now.entry.columns])
+            method = ReducedMethod(self.ensemble.compact_problem(self.width), rates, chains, now.size)
+            now.entry.fill(method, on_steps if now.size == FIRST_SIZE else _ignore)
             error = method.truncation_error().reshape(len(rates), -1)
-            entry.only(chosen, wanted).put(entry.part["truncation_error"].values, error)
-            size = min(_GROWTH * method.size, _LARGEST_HEAD)
-            wanted &= error > TOLERANCE  # a run that was right keeps its bits whatever runs beside it
-            chosen, wanted = chosen[wanted.any(axis=0)], wanted[:, wanted.any(axis=0)]
-            if not chosen.size or size <= method.size:
-                break
-            if method.size >= chains.length and not networks.lengthen(chosen, size):
-                break
-            on_steps = _ignore
+            now.entry.put(entry.part["truncation_error"].values, error)
+            # A run that was right keeps its bits whatever runs beside it.
+            left, size = now.entry.only(error > TOLERANCE), min(_GROWTH * method.size, _LARGEST_HEAD)
+            grows = method.size < chains.length or networks.lengthen(left.columns, size)
+            if left.columns.size and size > method.size and grows:
+                together = max(1, _MEMORY // (_COPIES * 8 * len(rates) * (size**2 + chains.length)))
+                todo += [_Attempt(part, size) for part in left.cut(together)]
+
+
+class _Attempt(NamedTuple):
+    """Runs to be made on heads of some size."""
+
+    entry: _Entry
+    size: int
 
 
 def _ignore(_: int) -> None:
@@ -140,6 +148,8 @@ class _Networks:
             return False
         for index in chosen:
             self.chains[index] = krylov_chain(self._states[index], self._problem, least=size)
+        if not chosen.size:
+            return False
         self._equalise([int(index) for index in chosen])
         return True
 
@@ -163,9 +173,19 @@ class _Entry:
     wanted: NDArray[np.bool_]
     """Which of the runs enter, shape (rates, columns)."""
 
-    def only(self, columns: NDArray[np.int64], wanted: NDArray[np.bool_]) -> _Entry:
-        """The same for some of the runs."""
-        return _Entry(self.part, self.quantities, self.rates, columns, wanted)
+    def only(self, wanted: NDArray[np.bool_]) -> _Entry:
+        """The same for some of the runs, and the networks that have any."""
+        both = self.wanted & wanted
+        some = both.any(axis=0)
+        return _Entry(self.part, self.quantities, self.rates, self.columns[some], both[:, some])
+
+    def cut(self, together: int) -> list[_Entry]:
+        """The same in parts of so many networks."""
+        places = [slice(first, first + together) for first in range(0, self.columns.size, together)]
+        return [
+            _Entry(self.part, self.quantities, self.rates, self.columns[some], self.wanted[:, some])
+            for some in places
+        ]
 
     def put(self, place: NDArray[Any], values: NDArray[Any]) -> None:
         """Enter values of shape (rates, columns) into an array over (rates, seeds)."""
@@ -228,7 +248,7 @@ def plan(
 def _together(ensemble: Ensemble, size: int, length: int, steps: int) -> int:
     """Seeds in a block."""
     rates = len(ensemble.learning_rates)
-    memory = _MEMORY // (8 * rates * (size**2 + length))
+    memory = _MEMORY // (_COPIES * 8 * rates * (size**2 + length))
     work = _BLOCK_UPDATES // (rates * min(size, FIRST_SIZE) ** 2 * max(steps, 1))
     return int(max(1, min(memory, work)))
 

@@ -58,7 +58,9 @@ def choose_method(name: str, problem: Problem, *, start_given: bool, states_want
     if name != "auto":
         return Choice(name, "asked for")
     if not start_given and not states_wanted:
-        return Choice(ReducedMethod.name, "starts are drawn in law, at a cost free of width and dimension")
+        return Choice(
+            ReducedMethod.name, "starts are drawn in law; a step costs the same at every width and dimension"
+        )
     if dimension > _SMALL and not states_wanted:
         return Choice(ReducedMethod.name, f"D = {dimension:g} > {_SMALL}: a Krylov space holds the dynamics")
     if width <= dimension:

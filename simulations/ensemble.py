@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import invalid, require_distinct, require_known, require_positive, require_whole
-from ..records import NEVER, empty_record, take_over, with_run_variable
+from ..records import NEVER, empty_record, require_schedule, take_over, with_run_variable
 from ..theory import OBSERVABLES, IsotropicTarget, LatentState, Problem
 from ..theory.chain import target_coordinates
 from .blocks import STATE_METHODS, plan
@@ -115,7 +114,7 @@ def simulate(
         Names from `theory.OBSERVABLES`.
     start
         Gives the state at step zero from a problem and a generator, as `theory.initial_state` does. By
-        default that of Gaussian weights is drawn in law, at a cost free of width and dimension.
+        default that of Gaussian weights is drawn in law, whatever the width and dimension.
     method
         `reduced`, `full`, `factored` or `auto`; see `choice`.
     on_progress
@@ -128,15 +127,14 @@ def simulate(
     Returns
     -------
     xarray.Dataset
-        The common record; no values from `diverged_step` on. `truncation_error` estimates what is left out.
+        The common record; no values from `diverged_step` on; `truncation_error` is an estimate.
 
     Raises
     ------
     InputError
-        If a quantity is unknown, the steps do not ascend, memory does not suffice, or the record to resume is
-        of another call.
+        If a quantity is unknown, steps do not ascend, memory is too small, or `resume` is of another call.
     """
-    steps = _checked_schedule(record_at)
+    steps = require_schedule(record_at)
     for name in quantities:
         require_known("recorded quantity", name, OBSERVABLES)
     blocks = list(plan(ensemble, steps, quantities, start, method))
@@ -201,18 +199,6 @@ def trajectory(
         for kept, part in zip(history, runner.states(), strict=True):
             kept[step] = part[0]
     return history
-
-
-def _checked_schedule(record_at: Sequence[int]) -> tuple[int, ...]:
-    steps = tuple(record_at)
-    if not steps or steps[0] < 0 or any(before >= after for before, after in pairwise(steps)):
-        raise invalid(
-            "recorded steps",
-            steps,
-            accepted="ascending whole numbers of at least 0",
-            remedy="use schedule(steps)",
-        )
-    return steps
 
 
 def _empty(

@@ -126,9 +126,8 @@ def _advance_tiles(
 ) -> int:
     """Advance one state of any size; the step at which it diverged, or -1.
 
-    With `w = w* + r` the law of `e` is, summed over steps s,
-    `e = f - eta0 c (R w*^T + w* R^T)`, `f = e_0 + sum b_s r_s r_s^T`, `R = sum r_s`,
-    `b = eta0^2 c v - 2 eta0 c`: one outer product a step, not two. Tiles hold the lower triangle of `f`,
+    With `w = w* + r`: `e = f - eta0 c (R w*^T + w* R^T)`, `f = e_0 + sum b_s r_s r_s^T`, `R = sum r_s` and
+    `b = eta0^2 c v - 2 eta0 c`, one outer product a step, not two. Tiles hold the lower triangle of `f`,
     changed every `_DEPTH` steps and read once a step; what they lack yet is added to `f r`. Every `_SWEEP`
     steps `R` goes into `f` too: both grow on orbits that do not converge, their sum does not.
     """
@@ -166,8 +165,8 @@ def _advance_tiles(
         if pending < _DEPTH and not last:
             _pass_tiles(tiles, right[after:], product, left, right, 0, 0)
             continue
-        swept, held = last or age >= _SWEEP, 2 + pending
-        _pass_tiles(tiles, right[after:], product, left, right, 0 if swept else 2, held)
+        swept = last or age >= _SWEEP
+        _pass_tiles(tiles, right[after:], product, left, right, 0 if swept else 2, 2 + pending)
         pending, right[2 * size : 3 * size] = 0, right[after : after + size]
         if swept:
             age, left[:size], right[size : 2 * size] = 0, 0.0, 0.0

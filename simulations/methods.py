@@ -99,11 +99,14 @@ class Method(ABC):
         self._vectors[alive] = vectors
         return Eigenvalue(low, high)
 
-    def loss_limit(self) -> Array:
-        """Loss that counts as divergence from the present state on, shape (T,)."""
+    def loss_limit(self, floor: float = 1.0) -> Array:
+        """Loss that counts as divergence from the present state on, shape (T,).
+
+        `DIVERGENCE_FACTOR` times the largest of the present loss, that of a map of zero, and the floor.
+        """
         initial = self.observe("loss", np.ones(self.learning_rate.size, dtype=np.bool_))
         target = np.asarray(self.problem.target)
-        return DIVERGENCE_FACTOR * np.maximum(initial, max(1.0, 0.5 * float(target @ target)))
+        return DIVERGENCE_FACTOR * np.maximum(initial, max(floor, 0.5 * float(target @ target)))
 
 
 class FullMethod(Method):
@@ -169,8 +172,9 @@ def factor(states: LatentState, problem: Problem) -> Array:
 def unfactor(neurons: Array, problem: Problem) -> LatentState:
     """The states of given neurons, first axis over networks."""
     first, second = neurons[..., :-1], neurons[..., -1]
-    return LatentState(
-        np.einsum("tki,tk->ti", first, second) / problem.kappa,
-        np.swapaxes(first, 1, 2) @ first,
-        np.einsum("tk,tk->t", second, second),
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # networks that have diverged
+        return LatentState(
+            np.einsum("tki,tk->ti", first, second) / problem.kappa,
+            np.swapaxes(first, 1, 2) @ first,
+            np.einsum("tk,tk->t", second, second),
+        )

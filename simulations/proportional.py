@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import invalid, require_positive
-from ..records import NEVER, empty_record, with_run_variable
+from ..records import NEVER, empty_record, require_schedule, with_run_variable
 from ..theory import Problem
 from ..theory.chain import Chain, stack
 from ..theory.parametrization import LayerRule, Parametrization
@@ -77,9 +77,11 @@ def proportional_limit(
     Raises
     ------
     InputError
-        If a quantity has no limit, the width is infinite (use the planar map), or the rate is not positive.
+        If a quantity has no limit, the steps do not ascend, the width is infinite (use the planar map), or
+        the rate is not positive.
     """
     require_positive("learning rate", learning_rate, example=0.5)
+    record_at = require_schedule(record_at)
     width, dimension = problem.sizes.values()
     if not np.isfinite(width):
         raise invalid("width", width, accepted="finite widths", remedy="use the planar map at infinite width")
@@ -100,7 +102,7 @@ def proportional_limit(
         ),
         "truncation_error",
     )
-    _run(record, _Limit(ratio, imbalance, target), learning_rate * second)
+    _run(record, _Limit(ratio, imbalance, target, (problem.kappa / second) ** 2), learning_rate * second)
     for name in quantities:
         of_norm, of_coupling = _UNITS[name]
         record[name].values *= second**of_norm / problem.kappa**of_coupling
@@ -110,8 +112,10 @@ def proportional_limit(
 class _Limit:
     """The limit's chain, as long as is asked for."""
 
-    def __init__(self, ratio: float, imbalance: float, target: float) -> None:
+    def __init__(self, ratio: float, imbalance: float, target: float, loss_unit: float) -> None:
         self.ratio, self.imbalance, self.target = ratio, imbalance, target
+        self.loss_unit = loss_unit
+        """A loss of 1 of the problem, in the limit's units."""
         self.edge = imbalance * (1 + np.sqrt(ratio)) ** 2
         """Upper edge of the spectrum of `e` (Marchenko and Pastur)."""
 
@@ -123,9 +127,12 @@ class _Limit:
         bands[0, 0] = self.imbalance
         bands[2, :-2] = self.imbalance * np.sqrt(self.ratio)
         w = np.array([0.0, np.sqrt(self.imbalance * self.ratio)])
-        chain = stack([Chain(w, bands, np.asarray(1.0), np.asarray(0.0))])
+        diagonals = np.zeros((3, length + 1))
+        diagonals[0], diagonals[2, :-2] = np.sqrt(self.imbalance), np.sqrt(self.imbalance * self.ratio)
+        diagonals[0, 0] = 1.0
+        chain = stack([Chain(w, bands, np.asarray(1.0), np.asarray(0.0), diagonals)])
         problem = Problem(_WITHOUT_SCALES, _MANY, np.array([self.target]), _MANY)
-        return ReducedMethod(problem, np.array([learning_rate]), chain, size)
+        return ReducedMethod(problem, np.array([learning_rate]), chain, size, self.loss_unit)
 
     def observe(self, name: str, method: ReducedMethod) -> float:
         """An observable in the limit's units; eigenvalues include the edge, which no finite tail reaches."""

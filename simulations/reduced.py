@@ -26,6 +26,23 @@ _SQUARE = 4.0
 """Networks with fewer than this many neurons an input are advanced by a factor of their Gram matrix."""
 
 
+def head_factor(chains: Chain, size: int, problem: Problem) -> Array:
+    """Neurons with the Gram matrices of heads, shape (networks, size + 1, size + 1).
+
+    Where a chain was drawn they are its own diagonals, with all their zeros: nothing reaches a coordinate
+    before the dynamics do. Of a given state they are computed from the head, with rounding in those places.
+    """
+    if chains.diagonals is None:
+        neurons = factor(chains.head(size), problem)
+        missing = size + 1 - neurons.shape[1]
+        return np.pad(neurons, [(0, 0), (missing, 0), (0, 0)])
+    columns = np.zeros((len(chains.v), size + 1, size + 1))
+    for offset in range(3):
+        column = np.arange(size + 1 - offset)
+        columns[:, column, column + offset] = chains.diagonals[:, offset, : size + 1 - offset]
+    return np.roll(columns, -1, axis=2)  # V, the first row of Z, comes last in a neuron
+
+
 class ReducedMethod(Method):
     """Theorem 5.1 on the head of a chain: O(h^2) a step whatever the width and the dimension.
 
@@ -39,12 +56,19 @@ class ReducedMethod(Method):
         First axis over networks.
     size
         Coordinates `h` of the head; at most the chain's length.
+    loss_floor
+        As for `Method.loss_limit`.
     """
 
     name = "reduced"
 
     def __init__(
-        self, problem: Problem, learning_rates: Array, chains: Chain, size: int = FIRST_SIZE
+        self,
+        problem: Problem,
+        learning_rates: Array,
+        chains: Chain,
+        size: int = FIRST_SIZE,
+        loss_floor: float = 1.0,
     ) -> None:
         self.size = min(even(size), chains.length)
         in_chain = target_coordinates(problem, self.size)
@@ -55,9 +79,10 @@ class ReducedMethod(Method):
         self._leak = np.zeros(self.learning_rate.size)
         width, dimension = self.problem.sizes.values()
         self._factored = width < _SQUARE * dimension
-        self._neurons = factor(heads, self.problem)[self.network] if self._factored else np.empty(0)
+        if self._factored:
+            self._neurons = np.ascontiguousarray(head_factor(chains, self.size, self.problem)[self.network])
         self._states = LatentState(*(np.array(part[self.network]) for part in heads))
-        self._limit = self.loss_limit()
+        self._limit = self.loss_limit(loss_floor)
         self._scale = np.linalg.norm(self._states.w - self.problem.target, axis=-1)
 
     def advance(self, before: int, after: int, diverged_step: NDArray[np.int64]) -> None:
@@ -102,7 +127,9 @@ class ReducedMethod(Method):
 
         What reaches the head's last two coordinates would go on to the tail, step after step. It comes back
         to the target's direction by as many couplings as it took to get there, so that what is observed is
-        off by the square of the whole flow over `|r_0|`.
+        off by the square of the whole flow over `|r_0|`. That is relative to the start: a ratio of things
+        that have vanished, as the directional sharpness of a converged run is, can be off by more. On chaotic
+        orbits rounding parts the paths of any two methods, and this says nothing of them: compare laws there.
         """
         if self.complete or 2 * self._taken + 2 <= self.size:  # where the residual cannot have got to
             return np.zeros(self.learning_rate.size)

@@ -86,7 +86,7 @@ BAD = {
     "endless name": (["simulate", *FAST, "--output", "a" * 300], "File name too long"),
     "no limit": (
         ["simulate", "--parametrization", "sp", "--start", "limit"],
-        "infinite-width start under is SP",
+        "parametrization at infinite width is SP",
     ),
     "huge network": (
         ["train", "--widths", "1000000"],

@@ -46,6 +46,9 @@ class Chain(NamedTuple):
     """Second-layer norm, shape (...)."""
     rest: Array
     """Trace of `e` over the directions that the chain leaves out, shape (...)."""
+    diagonals: Array | None = None
+    """Of a drawn chain: `Z_ii`, `Z_i+1,i` and `Z_i+2,i` in units in which `Z Z^T` is the Gram matrix of
+    (V, E), shape (..., 3, n + 1); zero where an index is past the end."""
 
     @property
     def length(self) -> int:
@@ -68,7 +71,9 @@ def stack(chains: Sequence[Chain]) -> Chain:
     length = max(chain.length for chain in chains)
     bands = [np.pad(chain.bands, [(0, 0), (0, length - chain.length)]) for chain in chains]
     w, v, rest = (np.array([getattr(chain, name) for chain in chains]) for name in ("w", "v", "rest"))
-    return Chain(w, np.array(bands), v, rest)
+    known = [chain.diagonals for chain in chains if chain.diagonals is not None]
+    same = len(known) == len(chains) and len({diagonals.shape for diagonals in known}) == 1
+    return Chain(w, np.array(bands), v, rest, np.array(known) if same else None)
 
 
 def target_coordinates(problem: Problem, size: int) -> Problem:
@@ -98,7 +103,7 @@ _LEAST_PAIRS = 48
 
 
 def draw_chain(problem: Problem, generator: np.random.Generator) -> Chain:
-    """The start of a random network, exact in law, at a cost that depends on neither width nor dimension.
+    """The start of a random network, exact in law, at the cost of `chain_length` random numbers.
 
     Parameters
     ----------
@@ -126,8 +131,13 @@ def draw_chain(problem: Problem, generator: np.random.Generator) -> Chain:
     bands[0] = (diagonal**2 + below**2 + twice_below**2)[rows]
     bands[1, :-1] = diagonal[1:-1] * below[2:] + below[1:-1] * twice_below[2:]
     bands[2, :-2] = diagonal[1:-2] * twice_below[3:]
+    diagonals = np.zeros((3, length + 1))
+    diagonals[0] = math.sqrt(first) * diagonal
+    diagonals[0, 0] = math.sqrt(second) * diagonal[0]
+    diagonals[1, :-1], diagonals[2, :-2] = math.sqrt(first) * below[1:], math.sqrt(first) * twice_below[2:]
+    v = np.asarray(second * diagonal[0] ** 2)
     rest = first * _draw_rest(width, dimension, length, generator)
-    return Chain(end_to_end, first * bands, np.asarray(second * diagonal[0] ** 2), np.asarray(rest))
+    return Chain(end_to_end, first * bands, v, np.asarray(rest), diagonals)
 
 
 def _draw_diagonals(

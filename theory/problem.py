@@ -170,7 +170,7 @@ def require_limit(parametrization: Parametrization) -> None:
     """
     if any(scale.exponent("width") > 0 for scale in parametrization.start):
         raise invalid(
-            "infinite-width start under",
+            "parametrization at infinite width",
             parametrization.title,
             accepted="parametrizations whose start has a limit, as those of muP and NTP",
             remedy="use finite widths and drawn weights",

@@ -72,10 +72,22 @@ def test_divergence_is_a_result_with_its_step() -> None:
     assert np.isnan(loss[step:]).all()
 
 
+@pytest.mark.parametrize("factor", [3.0, 100.0])
+def test_divergence_is_at_the_step_of_large_networks(factor: float) -> None:
+    runs, problem, rate = setting("mup", 10**8, 1.0, scale=1e-4)
+    limit = proportional_limit(problem, factor * 20 * rate, record_at=schedule(60))
+    ensemble = Ensemble(runs.parametrization, runs.target, runs.widths, (factor * 20 * rate,), runs.seeds)
+    drawn = simulate(ensemble, record_at=schedule(60))["diverged_step"].to_numpy()
+    assert (np.abs(drawn - int(limit["diverged_step"].item())) <= 0).all()
+
+
 def test_what_has_no_limit_is_refused() -> None:
     runs, problem, rate = setting("mup", 100, 1.0)
     with pytest.raises(InputError, match="hessian_trace"):
         proportional_limit(problem, rate, record_at=(0,), quantities=("hessian_trace",))
+    for steps in ((5, 3), (-1, 2), ()):
+        with pytest.raises(InputError, match="recorded steps"):
+            proportional_limit(problem, rate, record_at=steps)
     wide = Problem(runs.parametrization, math.inf, np.ones(1), 100)
     with pytest.raises(InputError, match="planar map"):
         proportional_limit(wide, rate, record_at=(0,))

@@ -49,7 +49,7 @@ def test_the_limit_of_the_map_vanishes_under_mup_and_is_gaussian_under_ntp() -> 
 
 
 def test_sp_has_no_infinite_width_limit() -> None:
-    with pytest.raises(InputError, match="infinite-width start under is SP"):
+    with pytest.raises(InputError, match="parametrization at infinite width is SP"):
         Problem(parametrization("sp"), math.inf, np.ones(2))
 
 
