@@ -338,7 +338,7 @@ def _highest(planar: PlanarMap, plane: Plane, limits: Window) -> float:
 def _draw_minimizers(axes: Axes, planar: PlanarMap, plane: Plane, limits: Window) -> None:
     """The line `a = s`, solid where gradient descent is stable, along the target and across it."""
     s, lowest = planar.target_norm, math.sqrt(planar.coupling) * planar.target_norm
-    edge, top = planar.flattest_unstable, _highest(planar, plane, limits)
+    edge, top = planar.highest_stable, _highest(planar, plane, limits)
 
     def line(low: float, high: float) -> Points:
         p = np.linspace(low, high, 200)

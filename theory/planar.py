@@ -191,8 +191,8 @@ class PlanarMap:
         return np.asarray(self.minimizer_sharpness(p) * self.learning_rate < 2)
 
     @property
-    def flattest_unstable(self) -> float:
-        """The `p` above which no minimizer is stable: `1/eta0`, or `2/eta0 - 1/D` if that is less (D > 1)."""
+    def highest_stable(self) -> float:
+        """The `p` below which minimizers are stable: `1/eta0`, or `2/eta0 - 1/D` if that is less (D > 1)."""
         along = 1 / self.learning_rate
         return along if self.dimension == 1 else min(along, 2 * along - self.coupling)
 

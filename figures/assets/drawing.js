@@ -262,7 +262,7 @@ const drawing = (() => {
       ...runs.map(({ colour, label: words }) => ({ name: words, colour })),
       { name: "stable minimizers", colour: theme.stable, line: 4 },
       { name: "unstable minimizers", colour: theme.unstable, line: 4, dash: [3, 3] },
-      { name: "edge, p = 1/η₀", colour: theme.ink, line: 1.2, dash: [7, 4] },
+      { name: "edge along the target, p = 1/η₀", colour: theme.ink, line: 1.2, dash: [7, 4] },
       { name: "p stands still", colour: theme.nullcline, line: 1.5 },
       { name: "a stands still", colour: theme.other, line: 1.5 },
       ...(map.mu < 2 && view.bounded
@@ -338,11 +338,12 @@ const drawing = (() => {
       const along = samples(-(2 - mu) / (rate * kappa), (2 + mu) / (rate * kappa), 400);
       polyline(axes, curve(bound, along), { colour: theme.faint, line: 1.2, dash: [1.5, 3] });
     }
-    const lowest = kappa * s, top = Math.max(edge, lowest) + 20 * Math.max(edge, lowest, map.c);
+    const lowest = kappa * s, highest = map.highestStable;
+    const top = Math.max(edge, lowest) + 20 * Math.max(edge, lowest, map.c);
     const minimizers = (low, high) =>
       samples(Math.sqrt(low), Math.sqrt(high), 300).map((root) => view.to(s, root * root));
-    if (edge > lowest) polyline(axes, minimizers(lowest, edge), { colour: theme.stable, line: 4 });
-    polyline(axes, minimizers(Math.max(edge, lowest), top), { colour: theme.unstable, line: 4, dash: [3, 3] });
+    if (highest > lowest) polyline(axes, minimizers(lowest, highest), { colour: theme.stable, line: 4 });
+    polyline(axes, minimizers(Math.max(highest, lowest), top), { colour: theme.unstable, line: 4, dash: [3, 3] });
   }
 
   // --- curves against steps ----------------------------------------------------------------------------

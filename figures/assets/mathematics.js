@@ -31,6 +31,8 @@ const mathematics = (() => {
       c, kappa, s, rate, dimension, step, sharpness,
       mu: (rate * s) / Math.sqrt(dimension),
       edge: s > 0 ? Math.sqrt(dimension) / s : Infinity,
+      // minimizers are stable below this p: along the target, and across it
+      highestStable: dimension === 1 ? 1 / rate : Math.min(1 / rate, 2 / rate - c),
       divergence: (4 * dimension) / (1 + Math.sqrt(1 + 4 * dimension * s * s)),
       ntk: (p) => (dimension === 1 ? 2 * p : Math.max(p, c) + p),
       residual: (a) => kappa * Math.abs(a - s),

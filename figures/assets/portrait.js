@@ -169,11 +169,12 @@ window.portrait = (() => {
       `step${last > 1 ? "s" : ""}, ${text((run.sharpness[last] * map.rate) / 2, 3)} of 2/\u2060η₀`;
   }
 
-  function regime({ mu, rate, edge, divergence }) {
+  function regime({ mu, rate, edge, divergence, kappa, s, highestStable }) {
     if (rate > divergence) return `beyond divergence (η₀ = ${text(divergence)})`;
     if (!(edge < Infinity)) return `below divergence (η₀ = ${text(divergence)})`;
-    const where = mu < 1 ? "below the edge: some minimizers are stable"
-      : "at or beyond the edge: no minimizer is stable";
+    const where = mu >= 1 ? "at or beyond the edge: no minimizer is stable"
+      : highestStable > kappa * s ? "below the edge: some minimizers are stable"
+      : "below the edge, but no minimizer is stable across the target: finite networks leave this orbit";
     return `${where}; orbits from initialisation stay bounded up to η₀ = ${text(divergence)}`;
   }
 
@@ -309,6 +310,7 @@ window.portrait = (() => {
     const { map, infinite, network, redraw_ms } = shown;
     return {
       state: publicState(), mu: map.mu, edge: map.edge < Infinity ? map.edge : "inf", divergence: map.divergence,
+      highest_stable: map.highestStable,
       infinite: plainRun(infinite), network: plainRun(network), redraw_ms,
     };
   }

@@ -122,6 +122,20 @@ def test_edge_and_divergence_are_those_of_the_planar_map(page: Chrome) -> None:
     assert show(page, target_norm=0)["edge"] == "inf"
 
 
+@pytest.mark.parametrize(
+    ("rate", "words"), [(4.0, "some minimizers"), (4.8, "across the target"), (5.2, "beyond")]
+)
+def test_the_page_knows_when_minimizers_are_unstable_across_the_target(
+    page: Chrome, rate: float, words: str
+) -> None:
+    shown = show(page, dimension=4, target_norm=0.4, learning_rate=rate)
+    planar = PlanarMap(4, 0.4, rate)
+    assert shown["highest_stable"] == pytest.approx(planar.highest_stable)
+    stable = bool(planar.minimizer_is_stable(np.asarray(0.4 / 2)))  # the flattest, p = kappa s
+    assert stable is (shown["highest_stable"] > 0.2) is (rate < planar.largest_safe)
+    assert words in page.find_element("id", "regime").text
+
+
 def test_a_wide_network_follows_the_limit(page: Chrome) -> None:
     shown = show(page, width=10**12, dimension=100, target_norm=3, learning_rate=1.0)
     for name in ("p", "sharpness"):
