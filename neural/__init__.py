@@ -1,7 +1,19 @@
 """Real networks: models, data, training and curvature, in PyTorch."""
 
 from .convnet import SimpleConvNet
-from .curvature import HessianOperator, SharpnessEstimate, sharpness
+from .curvature import (
+    Batch,
+    Eigenpairs,
+    GaussNewton,
+    Hessian,
+    Metric,
+    NotConvergedWarning,
+    Objective,
+    Residual,
+    SpectrumTracker,
+    TangentKernel,
+    stability_threshold,
+)
 from .data import Images, load_images
 from .device import resolve_device
 from .grid import Grid, train_grid
@@ -9,17 +21,25 @@ from .training import TrainingConfig
 from .two_layer import TwoLayerLinear, dense_hessian, descend
 
 __all__ = [
+    "Batch",
+    "Eigenpairs",
+    "GaussNewton",
     "Grid",
-    "HessianOperator",
+    "Hessian",
     "Images",
-    "SharpnessEstimate",
+    "Metric",
+    "NotConvergedWarning",
+    "Objective",
+    "Residual",
     "SimpleConvNet",
+    "SpectrumTracker",
+    "TangentKernel",
     "TrainingConfig",
     "TwoLayerLinear",
     "dense_hessian",
     "descend",
     "load_images",
     "resolve_device",
-    "sharpness",
+    "stability_threshold",
     "train_grid",
 ]

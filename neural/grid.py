@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from .data import Images
 
+_MEASURED = ("sharpness", "sharpness_error", "sharpness_residual", "hessian_products")
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -64,7 +66,7 @@ class Grid:
                 accepted=f"1 to {examples}, the number of examples",
                 remedy="pass a smaller one",
             )
-        measured = ("sharpness", "sharpness_residual", "hessian_products") if config.measure_sharpness else ()
+        measured = _MEASURED if config.measure_sharpness else ()
         return empty_record(
             widths=self.widths,
             learning_rates=self.learning_rates,
@@ -149,5 +151,6 @@ def _enter(
     record["loss"].values[place] = event.loss
     if event.sharpness is not None:
         record["sharpness"].values[place] = event.sharpness.value
+        record["sharpness_error"].values[place] = event.sharpness.error_bound
         record["sharpness_residual"].values[place] = event.sharpness.residual
-        record["hessian_products"].values[place] = event.sharpness.products
+        record["hessian_products"].values[place] = event.sharpness.matvecs

@@ -12,12 +12,12 @@ from torch.nn import functional
 from ..errors import invalid, require_positive, require_whole
 from ..records import array_hash, schedule
 from .convnet import WIDEST, SimpleConvNet, parameter_groups, scaled_layers
-from .curvature import HessianOperator, SharpnessEstimate, sharpness
+from .curvature import Batch, Eigenpairs, Hessian, Metric, Objective, SpectrumTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..theory import Array, Parametrization
+    from ..theory import Parametrization
     from .data import Images
 
 _LARGEST_RATE = 1e30
@@ -88,7 +88,7 @@ class Measurement(NamedTuple):
     step: int
     loss: float
     """Mean cross-entropy on the evaluation examples."""
-    sharpness: SharpnessEstimate | None
+    sharpness: Eigenpairs | None
     """Largest Hessian eigenvalue on the Hessian examples, if asked for."""
 
 
@@ -108,8 +108,8 @@ class Probe:
         self.images = data.images[chosen].contiguous(memory_format=torch.channels_last)
         self.labels = data.labels[chosen]
         self.evaluated = slice(0, config.evaluation_examples)
-        self.curved = slice(0, config.hessian_examples)
-        self.tolerance = config.tolerance
+        curved = slice(0, config.hessian_examples)
+        self.batch = Batch(self.images[curved], self.labels[curved])
 
     def loss(self, model: torch.nn.Module) -> torch.Tensor:
         """Mean cross-entropy on the evaluation examples."""
@@ -122,17 +122,10 @@ class Probe:
         """SHA-256 of the fixed examples."""
         return array_hash(self.images.cpu().numpy(), self.labels.cpu().numpy())
 
-    def sharpness(
-        self, model: torch.nn.Module, generator: np.random.Generator, start: Array | None
-    ) -> SharpnessEstimate:
-        """Largest Hessian eigenvalue in the learning-rate metric on the Hessian examples."""
-        layers = list(scaled_layers(model))
-        kept = self.curved
-        loss = functional.cross_entropy(model(self.images[kept]), self.labels[kept])
-        operator = HessianOperator(
-            loss, [layer.weight for layer in layers], [layer.learning_rate_scale for layer in layers]
-        )
-        return sharpness(operator, generator, tolerance=self.tolerance, start=start)
+    def hessian(self, model: torch.nn.Module) -> Hessian:
+        """The Hessian in the learning-rate metric on the Hessian examples."""
+        scales = [layer.learning_rate_scale for layer in scaled_layers(model)]
+        return Hessian(Objective(model), self.batch, Metric.from_scales(scales))
 
 
 def train(
@@ -163,8 +156,7 @@ def train(
     model = SimpleConvNet(config.parametrization, width, torch_generator(seed, width)).to(device)
     optimizer = torch.optim.SGD(parameter_groups(model, learning_rate))
     batches = _batches(len(data.labels), config.batch_size, torch_generator(seed), device)
-    lanczos_start = np.random.default_rng([seed, width])
-    vector: Array | None = None
+    tracker = SpectrumTracker(tolerance=config.tolerance, seed=_seed(seed, width) % 2**53)
     losses: list[torch.Tensor] = []
     measured = frozenset(config.measured_steps)
     for step in range(config.steps + 1):
@@ -175,8 +167,7 @@ def train(
             if not finite.all():
                 yield Diverged(step - len(losses) + 1 + int(torch.argmin(finite.int())))
                 return
-            estimate = probe.sharpness(model, lanczos_start, vector) if config.measure_sharpness else None
-            vector = estimate.vector if estimate is not None and estimate.converged else None
+            estimate = tracker(probe.hessian(model)) if config.measure_sharpness else None
             yield Measurement(step, float(losses[-1]), estimate)
             losses.clear()
         if step < config.steps:
@@ -198,8 +189,12 @@ def _sgd_step(
 
 def torch_generator(*seeds: int) -> torch.Generator:
     """A CPU generator seeded by numbers: a run's randomness is the same on every device."""
-    state = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    return torch.Generator().manual_seed(_seed(*seeds))
+
+
+def _seed(*seeds: int) -> int:
+    """One seed from several."""
+    return int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _batches(

@@ -38,6 +38,7 @@ QUANTITIES: dict[str, Quantity] = {
     "step": Quantity("gradient-descent steps taken", "steps"),
     "loss": Quantity("training loss", "loss"),
     "sharpness": Quantity("largest Hessian eigenvalue in the learning-rate metric", "1 / eta0"),
+    "sharpness_error": Quantity("bound on the error of the sharpness", "1 / eta0"),
     "sharpness_residual": Quantity(
         "residual norm of the eigenpair: some eigenvalue lies within it", "1 / eta0"
     ),
