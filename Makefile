@@ -13,7 +13,7 @@ DATA := $(if $(DATA_DIR),--data-dir $(DATA_DIR),)
 LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars \
   width-check optimum deviation
 
-.PHONY: verify test install lint bench ledger figures wheel clean
+.PHONY: verify test install lint bench bench-curvature ledger figures wheel clean
 
 verify: $(READY)
 	@$(BIN)/superconsistency verify $(DATA)
@@ -49,6 +49,9 @@ bench: $(BENCH_READY)
 
 ledger: $(READY)
 	$(BIN)/superconsistency verify --output docs/ledger.md $(DATA)
+
+bench-curvature: $(BENCH_READY)
+	$(BIN)/python tests/benchmarks/bench_curvature.py
 
 figures: $(READY)
 	for name in $(LATENT_FIGURES); do $(BIN)/superconsistency figure $$name --output docs/figures || exit 1; done
