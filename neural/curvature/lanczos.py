@@ -31,7 +31,11 @@ _COLUMNS = 2**16
 """Coordinates combined at a time when basis vectors are replaced in place."""
 
 
+_UNDERFLOW = 1e4
+"""Times the root of the least normal number: an operator below has residuals whose squares vanish."""
+
 _ROUNDED = "rounding of the products is above the tolerance; use float64, or a derivative is wrong"
+_VANISHED = "the products are too small for their precision; multiply the loss by a constant"
 
 
 class Pair(NamedTuple):
@@ -140,7 +144,13 @@ class LanczosSpace:
     def rounding(self) -> float:
         """What the products' rounding can have changed."""
         unit = torch.finfo(self.operator.dtype).eps
-        return self.asymmetry + _ROUNDINGS * unit * self.scale
+        vanished = self.least if 0 < self.scale < self.least else 0.0
+        return self.asymmetry + _ROUNDINGS * unit * self.scale + vanished
+
+    @property
+    def least(self) -> float:
+        """Norm of an operator, below which its residuals underflow."""
+        return _UNDERFLOW * math.sqrt(torch.finfo(self.operator.dtype).tiny)
 
     def invariant(self) -> bool:
         """Whether the last product lies in the basis, to rounding."""
@@ -227,6 +237,8 @@ class Aim(NamedTuple):
     """Products at which to give up."""
     known_second: float = -math.inf
     """An estimate of the next eigenvalue from elsewhere; the larger of it and the space's own is used."""
+    rounding: float = 0.0
+    """Error relative to the value that is allowed to rounding, beside the tolerance."""
     ceiling: float = math.inf
     """If finite, only whether the pair lies below this matters, for which a tenth of the distance will do."""
 
@@ -270,8 +282,11 @@ def _verdict(space: LanczosSpace, pair: Pair, aim: Aim, least: int) -> str | Non
     exhausted = space.invariant()
     if space.matvecs < least and not exhausted:
         return None
+    if 0 < space.scale < space.least:
+        return _VANISHED
     if pair.error_bound - pair.rounding <= goal or exhausted or pair.residual <= pair.rounding:
-        return "" if pair.rounding <= 2 * goal else _ROUNDED
+        allowed = max(aim.rounding * abs(pair.value), _ZERO * space.scale)
+        return "" if pair.rounding <= allowed else _ROUNDED
     return f"{space.matvecs} products were not enough" if space.matvecs >= aim.max_products else None
 
 

@@ -108,9 +108,9 @@ class CurvatureOperator(ABC):
         """Work whose failure is explained by the module that causes it."""
         try:
             return work()
-        except (RuntimeError, NotImplementedError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
             raise explain_failure(self.objective, self.batch, error) from error
 
     def _product(self, vector: torch.Tensor) -> torch.Tensor:

@@ -56,7 +56,7 @@ class Eigenpairs(NamedTuple):
     matvecs: int
     """Products taken."""
     converged: bool
-    """Whether every error bound is within the tolerance."""
+    """Whether every error bound is within the tolerance; less than 1e-13 of the operator's norm is zero."""
     note: str = ""
     """Why not, if not."""
 
@@ -223,7 +223,7 @@ class _Search:
         return [pair._replace(note=note) for pair in pairs]
 
     def _within(self, pair: Pair) -> bool:
-        return pair.error_bound - 2 * pair.rounding <= self.tracker.tolerance * abs(pair.value)
+        return pair.error_bound - pair.rounding <= _WARM * self.tracker.tolerance * abs(pair.value)
 
     def _each(self, goal: float, earlier: list[Pair]) -> list[Pair]:
         """Pair after pair, deflated by those before."""
@@ -245,7 +245,7 @@ class _Search:
                 several = warm and index < self.count - 1
                 space = self._space(index, waiting + index + 1 if several else len(rows))
             second = earlier[index].second if warm else -math.inf
-            pairs.append(self._pair(space, Aim(goal, self.tracker.max_products, second)))
+            pairs.append(self._pair(space, self._aim(goal, second)))
             if not math.isfinite(pairs[-1].value):
                 return pairs + [pairs[-1]] * (self.count - index - 1)
         return pairs
@@ -261,6 +261,10 @@ class _Search:
             end=end,
             sign=ENDS[self.tracker.end],
         )
+
+    def _aim(self, goal: float, second: float = -math.inf) -> Aim:
+        """A search to a goal; the other half of the tolerance is for rounding."""
+        return Aim(goal, self.tracker.max_products, second, rounding=_WARM * self.tracker.tolerance)
 
     def _pair(self, space: LanczosSpace, aim: Aim) -> Pair:
         pair = largest_pair(space, aim)
@@ -311,20 +315,20 @@ class _Search:
 
         By interlacing there is none if they are the outermost. A multiple eigenvalue's copies come this way.
         """
-        for _ in range(self.count):
+        for _ in range(self.count + 1):
             if not all(math.isfinite(pair.value) for pair in pairs):
                 return pairs
             last = pairs[-1]
             space = self._space(self.count, len(self.rows))
-            aim = Aim(self.tracker.tolerance, self.tracker.max_products, ceiling=last.value)
-            guard = self._pair(space, aim)
+            guard = self._pair(space, self._aim(goal)._replace(ceiling=last.value))
             if guard.note or guard.value <= last.value:
                 pairs = self._bounded(pairs, guard.value)
                 bound = max(pairs[-1].error_bound, guard.value + guard.error_bound - last.value)
                 pairs[-1] = pairs[-1]._replace(error_bound=bound, note=last.note or guard.note)
                 return pairs
             space.matvecs = 0
-            guard = self._pair(space, Aim(goal, self.tracker.max_products))
+            guard = self._pair(space, self._aim(goal))
             *pairs, dropped = self._together([*pairs, guard])
             pairs = self._bounded(pairs, max(dropped.value, guard.second))
-        return pairs
+        note = "random starts went on finding larger ones"
+        return [pair._replace(note=pair.note or note) for pair in pairs]

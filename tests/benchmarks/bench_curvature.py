@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -180,7 +181,7 @@ def _summary(
     products = [row["products"] for row in rows]
     return {
         "measurements": len(rows),
-        "products": [median(products), max(products)],
+        "products": [median(products), float(np.mean(products)), max(products)],
         "milliseconds": 1e3 * median(row["seconds"] for row in rows),
         "relative_error": [float(np.median(relative)), float(relative.max())],
         "beyond_tolerance": int((~(relative <= TOLERANCE)).sum()),
@@ -226,6 +227,7 @@ def tracking_cost(width: int, options: argparse.Namespace, data: Images) -> dict
             spent.append(seconds)
     tracked, untracked = (median(seconds[side] for seconds in spent) for side in (0, 1))
     return {
+        "width": width,
         "seconds": [tracked, untracked],
         "ratio": tracked / untracked,
         "ratios": [one / other for one, other in spent],
@@ -286,7 +288,7 @@ def sides_table(result: dict[str, Any]) -> Table:
     )
     table = Table(title=title)
     for heading in (
-        "side", "measured", "products (max)", "ms", "relative error (max)", f"beyond {TOLERANCE:g}",
+        "side", "measured", "products (mean, max)", "ms", "relative error (max)", f"beyond {TOLERANCE:g}",
         "wrong sign", "beyond own bound", "time over ours",
     ):  # fmt: skip
         table.add_column(heading)
@@ -295,7 +297,7 @@ def sides_table(result: dict[str, Any]) -> Table:
         table.add_row(
             name,
             str(side["measurements"]),
-            "{:g} ({:g})".format(*side["products"]),
+            "{:g} ({:.1f}, {:g})".format(*side["products"]),
             f"{side['milliseconds']:.0f}",
             "{:.1e} ({:.1e})".format(*side["relative_error"]),
             str(side["beyond_tolerance"]),
@@ -317,30 +319,30 @@ def products_table(results: list[dict[str, Any]]) -> Table:
     return table
 
 
-def shown(result: dict[str, Any]) -> None:
-    """Print one width's results."""
-    console = Console(width=None if Console().is_terminal else 160)
-    for sides in result["sides"]:
-        console.print(sides_table(sides))
-    cost = result["tracking"]
+def tracking_words(cost: dict[str, Any]) -> str:
+    """What tracking costs, as a sentence."""
     each = ", ".join(f"{ratio:.2f}" for ratio in cost["ratios"])
     tracked, untracked = cost["seconds"]
-    print(
-        f"N = {result['width']}: a run tracked on {TRACKED_ON} images takes {tracked:.1f} s, untracked "
+    return (
+        f"N = {cost['width']}: a run tracked on {TRACKED_ON} images takes {tracked:.1f} s, untracked "
         f"{untracked:.1f} s: {cost['ratio']:.2f} times ({each})"
     )
-    console.print(products_table(result["products"]))
 
 
-def measured(width: int, options: argparse.Namespace, data: Images) -> dict[str, Any]:
-    """Everything at one width."""
+def measured(
+    width: int, options: argparse.Namespace, data: Images, show: Callable[[Any], None]
+) -> dict[str, Any]:
+    """Everything at one width; each part is shown when it is known, so that a run cut short is not lost."""
     models = networks(width, options, data)
-    return {
-        "width": width,
-        "tracking": tracking_cost(width, options, data),
-        "products": [product_costs(width, examples, models[-1], data) for examples in options.images],
-        "sides": [compare(width, examples, models, data) for examples in options.images],
-    }
+    tracking = tracking_cost(width, options, data)
+    show(tracking_words(tracking))
+    products = [product_costs(width, examples, models[-1], data) for examples in options.images]
+    show(products_table(products))
+    sides = []
+    for examples in options.images:
+        sides.append(compare(width, examples, models, data))
+        show(sides_table(sides[-1]))
+    return {"width": width, "tracking": tracking, "products": products, "sides": sides}
 
 
 def arguments() -> argparse.Namespace:
@@ -356,21 +358,18 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure and print, width by width."""
+    """Measure and print."""
     options = arguments()
     data = load_images(options.data_dir)
-    results = []
-    if not options.json:
-        print(HEAD.format(data=data.name, torch=torch.__version__, threads=torch.get_num_threads()))
-        for name in missing():
-            print(f"{name} is not installed: its side is left out")
-    for width in options.widths:
-        results.append(measured(width, options, data))
-        if not options.json:
-            shown(results[-1])
+    console = Console(width=None if sys.stdout.isatty() else 160, quiet=options.json, highlight=False)
+    setting = {"data": data.name, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    console.print(HEAD.format(**setting))
+    for name in missing():
+        console.print(f"{name} is not installed: its side is left out")
+    widths = [measured(width, options, data, console.print) for width in options.widths]
     if options.json:
-        setting = {"torch": torch.__version__, "threads": torch.get_num_threads(), "missing": missing()}
-        print_json({"data": data.name, "steps": options.steps, **setting, "widths": results})
+        run = {"steps": options.steps, "every": options.every, "missing": missing()}
+        print_json({**setting, **run, "widths": widths})
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ def test_every_certified_value_lies_within_its_bound_of_the_dense_hessian(
         dense = operator.matrix()
         found = track(operator)
         assert found.converged, found.note
+        assert (found.error_bounds <= 1e-3 * np.abs(found.values) * (1 + 1e-12)).all()
         error = np.abs(found.values - outermost(dense, count, end))
         assert (error <= found.error_bounds + 1e-13 * float(dense.abs().max())).all()
         train(case, 8 if stage < 5 else 100)
@@ -91,7 +92,7 @@ def test_a_fine_tolerance_is_reached_in_every_size(size: int, count: int, end: s
     vectors = found.vectors
     torch.testing.assert_close(vectors @ vectors.T, torch.eye(count, dtype=torch.float64), atol=1e-9, rtol=0)
     residual = (matrix @ vectors.T - vectors.T * torch.tensor(found.values)).norm(dim=0).numpy()
-    assert (residual <= 2 * found.residuals + 1e-12).all()
+    assert (residual <= found.residuals + 1e-12).all()
 
 
 def test_the_largest_is_not_the_largest_in_modulus() -> None:
@@ -166,20 +167,22 @@ def test_products_that_are_not_symmetric_are_not_certified() -> None:
     assert not found.converged
 
 
-def test_a_tolerance_below_rounding_is_not_certified() -> None:
-    matrix = with_spectrum(np.r_[np.linspace(-1e6, 0, 200), 1.0]).float()
+@pytest.mark.parametrize(("least", "tolerance"), [(0.0, 1e-10), (-1e6, 1e-3)])
+def test_a_tolerance_below_rounding_is_not_certified(least: float, tolerance: float) -> None:
+    matrix = with_spectrum(np.r_[np.linspace(least, 0.5, 200), 1.0]).float()
     with pytest.warns(NotConvergedWarning, match="use float64"):
-        found = SpectrumTracker(tolerance=1e-3)(Matrix(matrix))
+        found = SpectrumTracker(tolerance=tolerance)(Matrix(matrix))
     assert not found.converged
 
 
-def test_a_warm_start_takes_few_products_and_a_cold_one_more() -> None:
+def test_a_warm_start_takes_at_most_three_fifths_of_a_cold_one_s_products() -> None:
     drift = with_spectrum(np.random.default_rng(0).uniform(-0.01, 0.01, 400), seed=1)
     matrix = with_spectrum(np.r_[np.linspace(-0.5, 0.5, 397), 0.7, 0.8, 1.0])
     track = SpectrumTracker()
-    cold = track(Matrix(matrix)).matvecs
-    warm = [track(Matrix(matrix + step * drift)).matvecs for step in range(1, 8)]
-    assert np.median(warm) < 0.6 * cold
+    track(Matrix(matrix))
+    for step in range(1, 8):
+        moved = Matrix(matrix + step * drift)
+        assert track(moved).matvecs <= 0.6 * SpectrumTracker()(moved).matvecs
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
@@ -220,6 +223,13 @@ def test_the_spectrum_does_not_depend_on_the_basis_and_scales_with_the_matrix(
         found = SpectrumTracker(tolerance=1e-6)(Matrix(scale * with_spectrum(spectrum, seed)))
     rounding = 1e-12 * scale * max(map(abs, spectrum))
     assert abs(found.value - scale * max(spectrum)) <= found.error_bound + rounding
+
+
+def test_an_operator_whose_residuals_would_underflow_is_reported() -> None:
+    matrix = 1e-168 * with_spectrum(np.linspace(0, 1, 20))
+    with pytest.warns(NotConvergedWarning, match="multiply the loss by a constant"):
+        found = SpectrumTracker()(Matrix(matrix))
+    assert abs(found.value - 1e-168) <= found.error_bound
 
 
 @pytest.mark.parametrize(
