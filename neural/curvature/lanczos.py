@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 SAFETY = 2.0
 """Factor on the quadratic error bound, whose gap is an estimate."""
 
-_NEAR = 0.8
-"""Of the largest eigenvalue: if the next is nearer, its own uncertainty counts."""
+_NEAR = 0.2
+"""Distance to the next eigenvalue, relative to the largest, within which its own uncertainty counts."""
 
 _ROUNDINGS = 8.0
 """Units of rounding, relative to the operator's norm, that every bound allows for."""
 
 _BEFORE_ABSENCE = 12
 """Products from a random start before it is believed that there is nothing larger."""
+
+_COLD_LEAST = 8
+"""Products of a search that knows nothing before its bound is believed: a start can miss the largest."""
 
 _ZERO = 1e-13
 """Part of the operator's norm below which an eigenvalue is zero to double precision."""
@@ -260,6 +263,8 @@ def largest_pair(space: LanczosSpace, aim: Aim) -> Pair:
         When it ends.
     """
     least = min(2, space.capacity) if space.awaiting else 0
+    if least and aim.known_second == -math.inf:
+        least = _COLD_LEAST
     if aim.ceiling < math.inf:
         least = _BEFORE_ABSENCE
     while True:
@@ -299,12 +304,16 @@ def _judge(space: LanczosSpace, values: Array, vectors: Array, aim: Aim) -> Pair
     residuals = space.residuals(vectors)
     value, residual = float(values[-1]), float(residuals[-1])
     second = float(values[-2]) if len(values) > 1 else -math.inf
-    near = max(second, aim.known_second) > _NEAR * value or aim.known_second == -math.inf
+    near = is_near(value, max(second, aim.known_second)) or aim.known_second == -math.inf
     upper = second + float(residuals[-2]) if near and len(values) > 1 else second
-    gap = value - max(upper, aim.known_second)
-    bound = error_bound(residual, gap)
+    bound = error_bound(residual, value - max(upper, aim.known_second))
     leaks = space.leaks[:, : space.dimension] @ vectors[:, -1]
     return Pair(value, residual, bound + space.rounding, second, leaks, space.rounding, "")
+
+
+def is_near(value: float, second: float) -> bool:
+    """Whether the next eigenvalue is too near to be left out of account."""
+    return value - second < _NEAR * abs(value)
 
 
 def error_bound(residual: float, gap: float) -> float:

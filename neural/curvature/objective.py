@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...errors import invalid, require_known
 from ...records import array_hash
 from .diagnosis import require_differentiable_twice
+from .functions import LeanSecondDerivatives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -146,10 +147,19 @@ class Objective:
         """New leaves of the graph, one a parameter, that share its memory but not its gradient."""
         return {name: value.detach().requires_grad_() for name, value in self.parameters.items()}
 
-    def outputs(self, leaves: Mapping[str, torch.Tensor], batch: Batch) -> Any:
-        """The model's outputs on a batch, for these values of its parameters."""
+    def outputs(self, leaves: Mapping[str, torch.Tensor], batch: Batch, *, lean: bool = True) -> Any:
+        """The model's outputs on a batch, for these values of its parameters.
+
+        Parameters
+        ----------
+        leaves, batch
+            Parameters by name, and examples.
+        lean
+            Whether to use the operations of `functions`, which only reverse passes go through.
+        """
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), self.own_randomness():
+        operations = LeanSecondDerivatives() if lean else nullcontext()
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), self.own_randomness(), operations:
             return functional_call(self.model, {**buffers, **leaves}, (_arranged(batch.inputs),))
 
     def loss_of(self, outputs: Any, batch: Batch) -> torch.Tensor:

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import torch
 
 from ...errors import invalid, require_known, require_whole
-from .diagnosis import explain_failure, refuse_once_differentiable
+from .diagnosis import explain_failure
+from .graph import Graph, forward_derivative, forward_product, gradients_of, reverse_product
 from .metric import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
+    from .graph import Pieces, Products
     from .objective import Batch, Objective
-
-    Pieces = Sequence[torch.Tensor]
-    Products = Callable[[Pieces], Pieces]
-    """A product, tensor by tensor, on one kept graph."""
 
 _T = TypeVar("_T")
 
@@ -55,6 +53,8 @@ class CurvatureOperator(ABC):
         product and the parts' products are averaged: equal results, with less memory and more time.
     differentiation
         One of `DIFFERENTIATION`.
+    graph
+        Of the whole batch, if another operator has made it already; it is then shared.
 
     Attributes
     ----------
@@ -78,6 +78,7 @@ class CurvatureOperator(ABC):
         *,
         examples_at_once: int | None = None,
         differentiation: str = "reverse",
+        graph: Graph | None = None,
     ) -> None:
         require_known("differentiation", differentiation, DIFFERENTIATION)
         self.objective, self.batch = objective, batch
@@ -88,7 +89,7 @@ class CurvatureOperator(ABC):
         self._at_once = _parts(objective, batch, examples_at_once)
         self._kept: Products | None = None
         if self._at_once is None:
-            self._kept = self._explained(lambda: self._graph(batch))
+            self._kept = self._explained(lambda: self._products(graph or Graph(objective, batch)))
         self.size = self._size()
 
     def __call__(self, vector: torch.Tensor) -> torch.Tensor:
@@ -120,12 +121,18 @@ class CurvatureOperator(ABC):
         total = torch.zeros_like(vector)
         for part in self.batch.parts(self._at_once):
             share = part.examples / self.batch.examples
-            total += share * self._gathered(self._graph(part)(scaled))
+            total += share * self._gathered(self._products(Graph(self.objective, part))(scaled))
         return total
 
     @abstractmethod
-    def _graph(self, part: Batch) -> Products:
-        """Products on the graph of one part of the batch."""
+    def _products(self, graph: Graph) -> Products:
+        """Products on the graph of the batch or of one part of it."""
+
+    def _along(self, graph: Graph) -> Callable[[Pieces], torch.Tensor]:
+        """The outputs' derivative along a direction."""
+        if self.differentiation == "forward":
+            return forward_derivative(partial(_outputs_at, self.objective, graph.batch), graph.leaves)
+        return graph.jacobian.along
 
     def _scaled(self, vector: torch.Tensor) -> list[torch.Tensor]:
         """`P^1/2 v` in the parameters' shapes."""
@@ -181,51 +188,14 @@ def _parts(objective: Objective, batch: Batch, examples_at_once: int | None) -> 
     return examples_at_once
 
 
-def _reverse(scalar: torch.Tensor, leaves: Pieces) -> Products:
-    """The derivative of a scalar's gradient along a direction, from its kept graph."""
-    if not scalar.requires_grad:
-        return lambda _: [torch.zeros_like(leaf) for leaf in leaves]
-    gradients = torch.autograd.grad(scalar, leaves, create_graph=True, materialize_grads=True)
-    refuse_once_differentiable(gradients)
-    kept = [index for index, gradient in enumerate(gradients) if gradient.requires_grad]
-
-    def product(direction: Pieces) -> Pieces:
-        if not kept:
-            return [torch.zeros_like(leaf) for leaf in leaves]
-        return torch.autograd.grad(
-            [gradients[index] for index in kept],
-            leaves,
-            [direction[index] for index in kept],
-            retain_graph=True,
-            materialize_grads=True,
-        )
-
-    return product
-
-
-def _forward(
-    scalar: Callable[[Mapping[str, torch.Tensor]], torch.Tensor], leaves: Mapping[str, torch.Tensor]
-) -> Products:
-    """The derivative of a scalar's gradient along a direction, by forward over reverse."""
-    plain = {name: leaf.detach() for name, leaf in leaves.items()}
-
-    def product(direction: Pieces) -> Pieces:
-        tangents = dict(zip(plain, direction, strict=True))
-        derivative = torch.func.jvp(torch.func.grad(scalar), (plain,), (tangents,))[1]
-        return list(derivative.values())
-
-    return product
-
-
 class Hessian(CurvatureOperator):
     """The loss's second derivative `H`, in the learning-rate metric. Parameters: `CurvatureOperator`."""
 
-    def _graph(self, part: Batch) -> Products:
-        leaves = self.objective.leaves()
-        loss = partial(_loss_at, self.objective, part)
+    def _products(self, graph: Graph) -> Products:
         if self.differentiation == "forward":
-            return _forward(loss, leaves)
-        return _reverse(loss(leaves), list(leaves.values()))
+            loss = partial(_loss_at, self.objective, graph.batch)
+            return forward_product(loss, graph.leaves)
+        return reverse_product(graph.gradients, graph.leaf_list)
 
 
 class Residual(CurvatureOperator):
@@ -235,34 +205,27 @@ class Residual(CurvatureOperator):
     Parameters: `CurvatureOperator`.
     """
 
-    def _graph(self, part: Batch) -> Products:
-        leaves = self.objective.leaves()
-        outputs = _tensor(self.objective.outputs(leaves, part))
-        fixed = _output_gradient(self.objective, part, outputs).detach()
+    def _products(self, graph: Graph) -> Products:
+        fixed = graph.loss_in_outputs[1].detach()
         if self.differentiation == "forward":
-            return _forward(lambda at: (fixed * self.objective.outputs(at, part)).sum(), leaves)
-        return _reverse((fixed * outputs).sum(), list(leaves.values()))
+            return forward_product(partial(_weighted_at, self.objective, graph.batch, fixed), graph.leaves)
+        weighted = gradients_of((fixed * graph.outputs).sum(), graph.leaf_list)
+        return reverse_product(weighted, graph.leaf_list)
 
 
 class GaussNewton(CurvatureOperator):
     """`G = J^T (d2L/df2) J`, positive semidefinite for a convex loss. Parameters: `CurvatureOperator`."""
 
-    def _graph(self, part: Batch) -> Products:
-        leaves = self.objective.leaves()
-        outputs = _tensor(self.objective.outputs(leaves, part))
-        jacobian = _Jacobian(outputs, list(leaves.values()))
-        free = outputs.detach().requires_grad_()
-        gradient = _output_gradient(self.objective, part, free)
+    def _products(self, graph: Graph) -> Products:
+        jacobian, along = graph.jacobian, self._along(graph)
+        free, gradient = graph.loss_in_outputs
 
         def product(direction: Pieces) -> Pieces:
-            along = jacobian.forward(direction)
-            if gradient.requires_grad:
-                (along,) = torch.autograd.grad(
-                    gradient, free, along, retain_graph=True, materialize_grads=True
-                )
-            else:
-                along = torch.zeros_like(along)
-            return jacobian.backward(along)
+            moved = along(direction)
+            if not gradient.requires_grad:
+                return jacobian.back(torch.zeros_like(moved))
+            (curved,) = torch.autograd.grad(gradient, free, moved, retain_graph=True, materialize_grads=True)
+            return jacobian.back(curved)
 
         return product
 
@@ -275,7 +238,7 @@ class TangentKernel(CurvatureOperator):
     Parameters: `CurvatureOperator`.
     """
 
-    def _graph(self, part: Batch) -> Products:
+    def _products(self, graph: Graph) -> Products:
         if self._at_once is not None:
             raise invalid(
                 "examples at once",
@@ -283,15 +246,13 @@ class TangentKernel(CurvatureOperator):
                 accepted="the whole batch, for the neural tangent kernel",
                 remedy="measure it on fewer examples",
             )
-        leaves = self.objective.leaves()
-        outputs = _tensor(self.objective.outputs(leaves, part))
-        jacobian = _Jacobian(outputs, list(leaves.values()))
-        self._outputs = outputs.detach()
+        outputs, jacobian, along = graph.outputs, graph.jacobian, self._along(graph)
+        self._outputs = outputs
 
         def product(direction: Pieces) -> Pieces:
             (cotangent,) = direction
-            weights = self._gathered(jacobian.backward(cotangent.view_as(outputs)))
-            return (jacobian.forward(self._scaled(weights)) / part.examples,)
+            weights = self._gathered(jacobian.back(cotangent.view_as(outputs)))
+            return (along(self._scaled(weights)) / graph.batch.examples,)
 
         return product
 
@@ -306,13 +267,10 @@ class TangentKernel(CurvatureOperator):
         parameters = self.objective.size
         if self.size * parameters * self.dtype.itemsize > memory:
             return self.matrix()
-        leaves = self.objective.leaves()
-        outputs = _tensor(self.objective.outputs(leaves, self.batch)).reshape(-1)
+        graph = Graph(self.objective, self.batch)
         rows = torch.empty(self.size, parameters, dtype=self.dtype, device=self.device)
-        for row, output in zip(rows, outputs, strict=True):
-            pieces = torch.autograd.grad(
-                output, list(leaves.values()), retain_graph=True, materialize_grads=True
-            )
+        for row, output in zip(rows, graph.outputs.reshape(-1), strict=True):
+            pieces = torch.autograd.grad(output, graph.leaf_list, retain_graph=True, materialize_grads=True)
             row.copy_(self._gathered(pieces))
         return rows @ rows.T / self.batch.examples
 
@@ -325,61 +283,17 @@ class TangentKernel(CurvatureOperator):
         return self._kept((vector.to(self._outputs.dtype),))[0].reshape(-1).to(self.dtype)
 
 
-class _Jacobian:
-    """Products with the derivative of outputs in leaves, both ways, from one kept graph."""
-
-    def __init__(self, outputs: torch.Tensor, leaves: Pieces) -> None:
-        self.outputs, self.leaves = outputs, leaves
-        # J v is the derivative in u of (J^T u) . v, which is linear in u: two reverse passes.
-        self.cotangent = torch.zeros_like(outputs, requires_grad=True)
-        self.pulled: Pieces = ()
-        if outputs.requires_grad:
-            self.pulled = torch.autograd.grad(
-                outputs, leaves, self.cotangent, create_graph=True, materialize_grads=True
-            )
-            refuse_once_differentiable(self.pulled)
-
-    def forward(self, direction: Pieces) -> torch.Tensor:
-        """`J v`, in the outputs' shape."""
-        kept = [index for index, pulled in enumerate(self.pulled) if pulled.requires_grad]
-        if not kept:
-            return torch.zeros_like(self.outputs)
-        (along,) = torch.autograd.grad(
-            [self.pulled[index] for index in kept],
-            self.cotangent,
-            [direction[index] for index in kept],
-            retain_graph=True,
-            materialize_grads=True,
-        )
-        return along.detach()
-
-    def backward(self, cotangent: torch.Tensor) -> Pieces:
-        """`J^T u`, in the leaves' shapes."""
-        if not self.outputs.requires_grad:
-            return [torch.zeros_like(leaf) for leaf in self.leaves]
-        return torch.autograd.grad(
-            self.outputs, self.leaves, cotangent, retain_graph=True, materialize_grads=True
-        )
-
-
 def _loss_at(objective: Objective, part: Batch, leaves: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    return objective.loss_of(objective.outputs(leaves, part), part)
+    return objective.loss_of(_outputs_at(objective, part, leaves), part)
 
 
-def _output_gradient(objective: Objective, part: Batch, outputs: torch.Tensor) -> torch.Tensor:
-    """The loss's gradient in the outputs, with its graph."""
-    free = outputs if outputs.is_leaf else outputs.detach().requires_grad_()
-    loss = objective.loss_of(free, part)
-    (gradient,) = torch.autograd.grad(loss, free, create_graph=True, materialize_grads=True)
-    return gradient
-
-
-def _tensor(outputs: object) -> torch.Tensor:
-    if not isinstance(outputs, torch.Tensor):
-        raise invalid(
-            "model's output",
-            type(outputs).__name__,
-            accepted="one tensor, for the Gauss-Newton matrix and the tangent kernel",
-            remedy="wrap the model so that it returns its logits",
-        )
+def _outputs_at(objective: Objective, part: Batch, leaves: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    outputs: torch.Tensor = objective.outputs(leaves, part, lean=False)
     return outputs
+
+
+def _weighted_at(
+    objective: Objective, part: Batch, weights: torch.Tensor, leaves: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    total: torch.Tensor = (weights * _outputs_at(objective, part, leaves)).sum()
+    return total

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...errors import invalid, require_known, require_whole
-from .lanczos import Aim, LanczosSpace, Pair, combine, error_bound, largest_pair
+from .lanczos import Aim, LanczosSpace, Pair, combine, error_bound, is_near, largest_pair
 
 if TYPE_CHECKING:
     from ...theory import Array
@@ -22,11 +22,15 @@ _MEMORY = 2**26
 _VECTORS = 32
 """Vectors beyond which a larger basis saves few products."""
 
-_NEIGHBOUR = 0.5
-"""Part of the next eigenvector in a warm start. With a tenth a crossing was missed: at it the two cannot be
-told apart, and what is left of the other in the vector is too little to show in the residual afterwards."""
+_NEIGHBOUR = {True: 0.5, False: 0.2}
+"""Part of the next eigenvector in a warm start, by whether it is near the largest. With a tenth a crossing
+was missed: at it the two cannot be told apart, and what is left of the other in the vector is too little to
+show in the residual afterwards. More than is needed costs products."""
 
-_WARM, _COLD = 0.5, 0.1
+_CHANCE = 0.3
+"""Norm of the random part of a warm start, beside the last eigenvector's one."""
+
+_WARM, _COLD = 0.75, 0.1
 """Parts of the tolerance that a search goes on to; less from a cold start, which knows nothing of gaps."""
 
 _ATTEMPTS = 4
@@ -47,8 +51,8 @@ class Eigenpairs(NamedTuple):
     """Shape (count,); not to be trusted beyond `error_bounds`. NaN if a product is not finite."""
     error_bounds: Array
     """Shape (count,). That some eigenvalue lies within the residual needs no assumption; where the quadratic
-    bound `2 residual^2 / gap` is less, it rests on the gap to the next Ritz value. The search goes on to half
-    the tolerance and claims no less than the tolerance: what it has not told apart leaves no residual."""
+    bound `2 residual^2 / gap` is less, it rests on the gap to the next Ritz value. The search goes on to 3/4
+    of the tolerance and claims no less than all of it: what it has not told apart leaves no residual."""
     residuals: Array
     """Norms of `A x - value x`, shape (count,)."""
     vectors: torch.Tensor
@@ -81,8 +85,8 @@ class SpectrumTracker:
 
     Configure it, then call it with one operator after another: it starts from the last eigenvectors.
     Each pair is found by Lanczos with thick restarts until its residual certifies it, orthogonally to the
-    pairs before it. A warm start contains a part of the next eigenvector and a random vector of its own size,
-    so that an eigenvalue that overtakes is seen; with several pairs, one more is looked for from a random
+    pairs before it. A warm start contains a part of the next eigenvector and of a random vector, so that an
+    eigenvalue that overtakes is seen; with several pairs, one more is looked for from a random
     start, which by interlacing may not lie above those kept. Eigenvalues nearer to one another than a few
     tolerances can still be taken for one another when they cross between calls.
 
@@ -241,7 +245,8 @@ class _Search:
                 if index:
                     rows[index].copy_(rows[ahead])
                 if warm and index + 1 < self.held:
-                    rows[index].add_(rows[ahead + 1], alpha=_NEIGHBOUR)
+                    near = is_near(earlier[index].value, earlier[index].second)
+                    rows[index].add_(rows[ahead + 1], alpha=_NEIGHBOUR[near])
                 several = warm and index < self.count - 1
                 space = self._space(index, waiting + index + 1 if several else len(rows))
             second = earlier[index].second if warm else -math.inf
@@ -263,8 +268,8 @@ class _Search:
         )
 
     def _aim(self, goal: float, second: float = -math.inf) -> Aim:
-        """A search to a goal; the other half of the tolerance is for rounding."""
-        return Aim(goal, self.tracker.max_products, second, rounding=_WARM * self.tracker.tolerance)
+        """A search to a goal; the rest of the tolerance is for rounding."""
+        return Aim(goal, self.tracker.max_products, second, rounding=(1 - _WARM) * self.tracker.tolerance)
 
     def _pair(self, space: LanczosSpace, aim: Aim) -> Pair:
         pair = largest_pair(space, aim)
@@ -272,12 +277,12 @@ class _Search:
         return pair
 
     def _perturb(self, row: torch.Tensor) -> None:
-        """Bring a vector to norm one and add a random one of the same norm."""
+        """Bring a vector to norm one and add a random one; nothing but that if there is no vector."""
         norm = float(torch.linalg.vector_norm(row))
         if norm > 0:
             row.div_(norm)
         drawn = torch.randn(len(row), generator=self.tracker.generator, dtype=row.dtype)
-        row.add_(drawn.to(row.device), alpha=1 / float(torch.linalg.vector_norm(drawn)))
+        row.add_(drawn.to(row.device), alpha=_CHANCE / float(torch.linalg.vector_norm(drawn)))
 
     def _together(self, pairs: list[Pair]) -> list[Pair]:
         """Rayleigh-Ritz on all vectors found, whose couplings are known, and bounds for the whole of them."""

@@ -71,7 +71,7 @@ def test_the_hessian_is_gauss_newton_plus_residual(build: Builder, name: str, cr
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 def test_forward_over_reverse_gives_the_same_product(build: Builder) -> None:
     case = build("mlp")
-    for kind in (Hessian, Residual):
+    for kind in (Hessian, Residual, GaussNewton, TangentKernel):
         one, other = (
             kind(case.objective, case.batch, differentiation=mode).matrix() for mode in ("reverse", "forward")
         )

@@ -1,0 +1,188 @@
+"""One pass of a model over a batch, and what is differentiated on it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...errors import invalid
+from .diagnosis import refuse_once_differentiable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .objective import Batch, Objective
+
+    Pieces = Sequence[torch.Tensor]
+    Products = Callable[[Pieces], Pieces]
+    """A product, tensor by tensor, on one kept graph."""
+
+
+class Graph:
+    """A model's pass over a batch, whose derivatives are made when first asked for and then kept.
+
+    Operators that share it share the pass. It stands for the parameters at the time it is made.
+
+    Parameters
+    ----------
+    objective, batch
+        The loss and the examples, whose mean it is of.
+    """
+
+    def __init__(self, objective: Objective, batch: Batch) -> None:
+        self.objective, self.batch = objective, batch
+        self.leaves: dict[str, torch.Tensor] = objective.leaves()
+
+    @property
+    def leaf_list(self) -> list[torch.Tensor]:
+        """The leaves in the model's order."""
+        return list(self.leaves.values())
+
+    @cached_property
+    def raw_outputs(self) -> Any:
+        """What the model returns."""
+        return self.objective.outputs(self.leaves, self.batch)
+
+    @property
+    def outputs(self) -> torch.Tensor:
+        """What the model returns, if that is one tensor.
+
+        Raises
+        ------
+        InputError
+            If it is anything else.
+        """
+        return _tensor(self.raw_outputs)
+
+    @cached_property
+    def loss(self) -> torch.Tensor:
+        """The criterion, a scalar."""
+        return self.objective.loss_of(self.raw_outputs, self.batch)
+
+    @cached_property
+    def gradients(self) -> list[torch.Tensor]:
+        """The loss's gradient with its graph, one tensor a parameter."""
+        return gradients_of(self.loss, self.leaf_list)
+
+    @cached_property
+    def loss_in_outputs(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Free outputs, detached from the model, and the loss's gradient in them with its graph."""
+        free = self.outputs.detach().requires_grad_()
+        loss = self.objective.loss_of(free, self.batch)
+        (gradient,) = torch.autograd.grad(loss, free, create_graph=True, materialize_grads=True)
+        return free, gradient
+
+    @cached_property
+    def jacobian(self) -> Jacobian:
+        """Of the outputs in the parameters, by reverse passes."""
+        return Jacobian(self.outputs, self.leaf_list)
+
+
+class Jacobian:
+    """Products with the derivative of outputs in leaves, both ways, from one kept graph."""
+
+    def __init__(self, outputs: torch.Tensor, leaves: Pieces) -> None:
+        self.outputs, self.leaves = outputs, leaves
+
+    def along(self, direction: Pieces) -> torch.Tensor:
+        """`J v`, in the outputs' shape: the derivative in u of `(J^T u) . v`, which is linear in u."""
+        cotangent, pulled = self._pulled
+        kept = [index for index, piece in enumerate(pulled) if piece.requires_grad]
+        if not kept:
+            return torch.zeros_like(self.outputs)
+        (found,) = torch.autograd.grad(
+            [pulled[index] for index in kept],
+            cotangent,
+            [direction[index] for index in kept],
+            retain_graph=True,
+            materialize_grads=True,
+        )
+        return found.detach()
+
+    def back(self, cotangent: torch.Tensor) -> Pieces:
+        """`J^T u`, in the leaves' shapes."""
+        if not self.outputs.requires_grad:
+            return [torch.zeros_like(leaf) for leaf in self.leaves]
+        return torch.autograd.grad(
+            self.outputs, self.leaves, cotangent, retain_graph=True, materialize_grads=True
+        )
+
+    @cached_property
+    def _pulled(self) -> tuple[torch.Tensor, Pieces]:
+        """A free cotangent u and `J^T u` with its graph."""
+        cotangent = torch.zeros_like(self.outputs, requires_grad=True)
+        if not self.outputs.requires_grad:
+            return cotangent, ()
+        pulled = torch.autograd.grad(
+            self.outputs, self.leaves, cotangent, create_graph=True, materialize_grads=True
+        )
+        refuse_once_differentiable(pulled)
+        return cotangent, pulled
+
+
+def gradients_of(scalar: torch.Tensor, leaves: Pieces) -> list[torch.Tensor]:
+    """A scalar's gradient with its graph; zeros if it does not depend on any leaf.
+
+    Raises
+    ------
+    RuntimeError
+        If it depends on a function marked as differentiable once.
+    """
+    if not scalar.requires_grad:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    gradients = torch.autograd.grad(scalar, leaves, create_graph=True, materialize_grads=True)
+    refuse_once_differentiable(gradients)
+    return list(gradients)
+
+
+def reverse_product(gradients: Pieces, leaves: Pieces) -> Products:
+    """The derivative of a gradient along a direction, from the gradient's kept graph."""
+    kept = [index for index, gradient in enumerate(gradients) if gradient.requires_grad]
+
+    def product(direction: Pieces) -> Pieces:
+        if not kept:
+            return [torch.zeros_like(leaf) for leaf in leaves]
+        return torch.autograd.grad(
+            [gradients[index] for index in kept],
+            leaves,
+            [direction[index] for index in kept],
+            retain_graph=True,
+            materialize_grads=True,
+        )
+
+    return product
+
+
+def forward_product(
+    scalar: Callable[[Mapping[str, torch.Tensor]], torch.Tensor], leaves: Mapping[str, torch.Tensor]
+) -> Products:
+    """The derivative of a scalar's gradient along a direction, by forward over reverse; no graph is kept."""
+    return forward_derivative(torch.func.grad(scalar), leaves, lambda found: list(found.values()))
+
+
+def forward_derivative(
+    function: Callable[[Mapping[str, torch.Tensor]], Any],
+    leaves: Mapping[str, torch.Tensor],
+    gather: Callable[[Any], Any] = lambda found: found,
+) -> Callable[[Pieces], Any]:
+    """The derivative of a function of the leaves along a direction, by forward differentiation."""
+    plain = {name: leaf.detach() for name, leaf in leaves.items()}
+
+    def product(direction: Pieces) -> Any:
+        tangents = dict(zip(plain, direction, strict=True))
+        return gather(torch.func.jvp(function, (plain,), (tangents,))[1])
+
+    return product
+
+
+def _tensor(outputs: object) -> torch.Tensor:
+    if not isinstance(outputs, torch.Tensor):
+        raise invalid(
+            "model's output",
+            type(outputs).__name__,
+            accepted="one tensor, for the Gauss-Newton matrix and the tangent kernel",
+            remedy="wrap the model so that it returns its logits",
+        )
+    return outputs

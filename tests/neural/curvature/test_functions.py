@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from superconsistency.neural.curvature import Batch, Hessian, Objective
+from superconsistency.neural.curvature.functions import LeanSecondDerivatives
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONVOLUTIONS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "strided": (lambda: nn.Conv2d(2, 3, 3, stride=2, padding=1), (2, 7, 6)),
+    "dilated, no bias": (lambda: nn.Conv2d(2, 4, 3, dilation=2, bias=False), (2, 7, 7)),
+    "grouped": (lambda: nn.Conv2d(4, 4, (2, 3), groups=2, stride=(1, 2), padding=(1, 0)), (4, 5, 6)),
+    "same": (lambda: nn.Conv2d(2, 3, 3, padding="same"), (2, 5, 5)),
+    "reflecting": (lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), (2, 5, 5)),
+    "one-dimensional": (lambda: nn.Conv1d(3, 2, 3, padding=1), (3, 9)),
+    "three-dimensional": (lambda: nn.Conv3d(2, 2, 2), (2, 3, 4, 3)),
+}
+
+POOLINGS: dict[str, nn.Module] = {
+    "halving": nn.MaxPool2d(2),
+    "overlapping": nn.MaxPool2d(3, stride=2, padding=1),
+    "ceiling": nn.MaxPool2d((2, 3), ceil_mode=True),
+    "dilated": nn.MaxPool2d(2, stride=1, dilation=2),
+    "with indices": nn.MaxPool2d(2, return_indices=True),
+    "one-dimensional": nn.Sequential(nn.Flatten(2), nn.MaxPool1d(3)),
+}
+
+
+class First(nn.Module):
+    """The first of what a module returns."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        found = self.inner(inputs)
+        out: torch.Tensor = found[0] if isinstance(found, tuple) else found
+        return out
+
+
+def network(*layers: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, Batch]:
+    """Layers with a readout, and examples for them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        features = nn.Sequential(*layers, nn.Tanh(), nn.Flatten()).double()
+        inputs = torch.randn(4, *shape, dtype=torch.float64)
+        model = nn.Sequential(features, nn.Linear(features(inputs).shape[1], 2)).double()
+    return model, Batch(inputs, torch.tensor([0, 1, 1, 0]))
+
+
+def dense_hessian(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """By PyTorch's own derivatives of its own operations."""
+    values = {name: value.detach() for name, value in model.named_parameters()}
+    sizes = [value.numel() for value in values.values()]
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        pieces = torch.split(flat, sizes)
+        weights = {
+            name: piece.view_as(value) for (name, value), piece in zip(values.items(), pieces, strict=True)
+        }
+        return functional.cross_entropy(
+            torch.func.functional_call(model, weights, batch.inputs), batch.targets
+        )
+
+    flat = torch.cat([value.reshape(-1) for value in values.values()])
+    found: torch.Tensor = torch.autograd.functional.hessian(loss, flat)  # type: ignore[no-untyped-call]
+    return found
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_the_hessian_through_a_convolution_of_data_is_pytorch_s(name: str) -> None:
+    build, shape = CONVOLUTIONS[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        layer = build()
+    model, batch = network(layer, shape=shape)
+    expected = dense_hessian(model, batch)
+    torch.testing.assert_close(Hessian(Objective(model), batch).matrix(), expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("name", POOLINGS)
+def test_the_hessian_through_max_pooling_is_pytorch_s(name: str, channels_last: bool) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        layers = (nn.Conv2d(2, 3, 2), nn.Softplus(), First(POOLINGS[name]))
+    model, batch = network(*layers, shape=(2, 7, 6))
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    expected = dense_hessian(model, batch)
+    torch.testing.assert_close(Hessian(Objective(model), batch).matrix(), expected, rtol=1e-10, atol=1e-13)
+
+
+def test_operations_that_nothing_is_gained_from_are_left_alone() -> None:
+    image = torch.randn(2, 3, 5, 5, requires_grad=True)
+    weight = torch.randn(4, 3, 3, 3, requires_grad=True)
+    with LeanSecondDerivatives():
+        names = [
+            functional.conv2d(image, weight),
+            functional.conv2d(image[0].detach(), weight),
+            functional.conv2d(image.detach(), weight.detach()),
+            functional.max_pool2d(image[0], 2),
+            functional.max_pool2d(image.detach(), 2),
+            functional.max_pool2d(input=image, kernel_size=2, return_indices=True)[0],
+        ]
+        replaced = [functional.conv2d(image.detach(), weight), functional.max_pool2d(image, 2)]
+    found: list[Any] = [type(tensor.grad_fn).__name__ for tensor in names]
+    assert not any("Data" in name or "_MaxPooling" in name for name in found)
+    assert [type(tensor.grad_fn).__name__ for tensor in replaced] == [
+        "_DataConvolutionBackward",
+        "_MaxPoolingBackward",
+    ]
