@@ -8,6 +8,9 @@ BENCH_READY := $(VENV)/.bench-ready
 # The repository root is the package: type checkers find it under its name through this link.
 TYPING := $(VENV)/typing
 DATA_DIR ?=
+# Oracle of the curvature tests. It declares backpack-for-pytorch, and with it torchvision, which it does not
+# need for what is compared; without them it has to be installed with what it does need.
+ORACLES := 'curvlinops-for-pytorch<4' einconv einops linear-operator opt-einsum
 DATA := $(if $(DATA_DIR),--data-dir $(DATA_DIR),)
 
 LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars \
@@ -28,6 +31,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (a few minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps $(ORACLES)
 	@mkdir -p $(TYPING) && ln -sfn ../.. $(TYPING)/superconsistency
 	@touch $(READY)
 

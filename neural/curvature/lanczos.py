@@ -267,6 +267,7 @@ def largest_pair(space: LanczosSpace, aim: Aim) -> Pair:
         least = _COLD_LEAST
     if aim.ceiling < math.inf:
         least = _BEFORE_ABSENCE
+    least = min(least, aim.max_products)
     while True:
         if space.awaiting and not space.expand():
             nothing = np.zeros(len(space.found))

@@ -39,6 +39,24 @@ class SymmetricOperator(Protocol):
         ...
 
 
+class DenseOperator:
+    """A symmetric matrix as an operator.
+
+    Parameters
+    ----------
+    matrix
+        Shape (n, n).
+    """
+
+    def __init__(self, matrix: torch.Tensor) -> None:
+        self.matrix, self.size = matrix, len(matrix)
+        self.dtype, self.device = matrix.dtype, matrix.device
+
+    def __call__(self, vector: torch.Tensor) -> torch.Tensor:
+        """One product, shape (n,)."""
+        return self.matrix @ vector
+
+
 class CurvatureOperator(ABC):
     """Products with `P^1/2 A P^1/2`, `A` a second derivative of the loss in the parameters.
 
@@ -117,11 +135,11 @@ class CurvatureOperator(ABC):
     def _product(self, vector: torch.Tensor) -> torch.Tensor:
         scaled = self._scaled(vector)
         if self._kept is not None:
-            return self._gathered(self._kept(scaled))
+            return self.gathered(self._kept(scaled))
         total = torch.zeros_like(vector)
         for part in self.batch.parts(self._at_once):
             share = part.examples / self.batch.examples
-            total += share * self._gathered(self._products(Graph(self.objective, part))(scaled))
+            total += share * self.gathered(self._products(Graph(self.objective, part))(scaled))
         return total
 
     @abstractmethod
@@ -145,7 +163,7 @@ class CurvatureOperator(ABC):
             for root, piece, value in zip(self.metric.roots, pieces, values, strict=True)
         ]
 
-    def _gathered(self, pieces: Pieces) -> torch.Tensor:
+    def gathered(self, pieces: Pieces) -> torch.Tensor:
         """`P^1/2` applied to pieces, as one vector; frees each piece as it goes."""
         out = torch.empty(self.objective.size, dtype=self.dtype, device=self.device)
         remaining, begin = list(reversed(pieces)), 0
@@ -239,19 +257,12 @@ class TangentKernel(CurvatureOperator):
     """
 
     def _products(self, graph: Graph) -> Products:
-        if self._at_once is not None:
-            raise invalid(
-                "examples at once",
-                self._at_once,
-                accepted="the whole batch, for the neural tangent kernel",
-                remedy="measure it on fewer examples",
-            )
         outputs, jacobian, along = graph.outputs, graph.jacobian, self._along(graph)
         self._outputs = outputs
 
         def product(direction: Pieces) -> Pieces:
             (cotangent,) = direction
-            weights = self._gathered(jacobian.back(cotangent.view_as(outputs)))
+            weights = self.gathered(jacobian.back(cotangent.view_as(outputs)))
             return (along(self._scaled(weights)) / graph.batch.examples,)
 
         return product
@@ -271,10 +282,17 @@ class TangentKernel(CurvatureOperator):
         rows = torch.empty(self.size, parameters, dtype=self.dtype, device=self.device)
         for row, output in zip(rows, graph.outputs.reshape(-1), strict=True):
             pieces = torch.autograd.grad(output, graph.leaf_list, retain_graph=True, materialize_grads=True)
-            row.copy_(self._gathered(pieces))
+            row.copy_(self.gathered(pieces))
         return rows @ rows.T / self.batch.examples
 
     def _size(self) -> int:
+        if self._at_once is not None:
+            raise invalid(
+                "examples at once",
+                self._at_once,
+                accepted="the whole batch, for the neural tangent kernel",
+                remedy="measure it on fewer examples",
+            )
         return self._outputs.numel()
 
     def _product(self, vector: torch.Tensor) -> torch.Tensor:

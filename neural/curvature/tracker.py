@@ -61,8 +61,10 @@ class Eigenpairs(NamedTuple):
     """Products taken."""
     converged: bool
     """Whether every error bound is within the tolerance; less than 1e-13 of the operator's norm is zero."""
+    following: float
+    """The next Ritz value inwards, which lies inwards of the next eigenvalue; NaN if there is none."""
     note: str = ""
-    """Why not, if not."""
+    """Why it has not converged, if it has not."""
 
     @property
     def value(self) -> float:
@@ -177,6 +179,7 @@ class SpectrumTracker:
     def _result(self, pairs: list[Pair], rows: torch.Tensor, matvecs: int) -> Eigenpairs:
         sign = ENDS[self.end]
         note = next((pair.note for pair in pairs if pair.note), "")
+        inwards = sign * pairs[-1].second if self.count < rows.shape[1] else math.nan
         values = np.array([sign * pair.value for pair in pairs])
         result = Eigenpairs(
             values,
@@ -185,6 +188,7 @@ class SpectrumTracker:
             rows[: self.count].clone(),
             matvecs,
             not note,
+            inwards,
             note,
         )
         if note and math.isfinite(result.value):

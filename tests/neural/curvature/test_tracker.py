@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from superconsistency.errors import InputError
 from superconsistency.neural.curvature import (
     Batch,
+    DenseOperator,
     Hessian,
     NotConvergedWarning,
     Objective,
@@ -20,17 +21,6 @@ from superconsistency.neural.curvature import (
 from torch import nn
 
 Builder = Any
-
-
-class Matrix:
-    """A symmetric matrix as an operator."""
-
-    def __init__(self, matrix: torch.Tensor) -> None:
-        self.matrix, self.size = matrix, len(matrix)
-        self.dtype, self.device = matrix.dtype, matrix.device
-
-    def __call__(self, vector: torch.Tensor) -> torch.Tensor:
-        return self.matrix @ vector
 
 
 def rotation(size: int, seed: int) -> torch.Tensor:
@@ -84,9 +74,9 @@ def test_a_fine_tolerance_is_reached_in_every_size(size: int, count: int, end: s
     matrix = with_spectrum(np.random.default_rng(size).standard_normal(size))
     if count > size:
         with pytest.raises(InputError, match=f"count is {count}; accepted: a whole number from 1 to {size}"):
-            SpectrumTracker(count=count)(Matrix(matrix))
+            SpectrumTracker(count=count)(DenseOperator(matrix))
         return
-    found = SpectrumTracker(count=count, end=end, tolerance=1e-9)(Matrix(matrix))
+    found = SpectrumTracker(count=count, end=end, tolerance=1e-9)(DenseOperator(matrix))
     assert found.converged
     np.testing.assert_allclose(found.values, outermost(matrix, count, end), atol=1e-8)
     vectors = found.vectors
@@ -97,7 +87,7 @@ def test_a_fine_tolerance_is_reached_in_every_size(size: int, count: int, end: s
 
 def test_the_largest_is_not_the_largest_in_modulus() -> None:
     matrix = with_spectrum(np.linspace(-1000, 1, 200))
-    found = SpectrumTracker(tolerance=1e-6)(Matrix(matrix))
+    found = SpectrumTracker(tolerance=1e-6)(DenseOperator(matrix))
     assert found.converged
     assert found.value == pytest.approx(1.0, rel=1e-6)
 
@@ -106,10 +96,10 @@ def test_a_tenfold_eigenvalue_is_found_ten_times() -> None:
     matrix = with_spectrum(np.r_[np.ones(10), np.linspace(-1, 0.8, 150)])
     track = SpectrumTracker(count=12)
     for _ in range(3):
-        found = track(Matrix(matrix))
+        found = track(DenseOperator(matrix))
         assert found.converged
         np.testing.assert_allclose(found.values, np.r_[np.ones(10), outermost(matrix, 12)[10:]], atol=1e-3)
-    single = SpectrumTracker()(Matrix(matrix))
+    single = SpectrumTracker()(DenseOperator(matrix))
     assert single.value == pytest.approx(1.0, abs=1e-3)
 
 
@@ -122,7 +112,7 @@ def test_an_eigenvalue_that_overtakes_is_followed(seed: int, count: int) -> None
     track = SpectrumTracker(count=count, seed=seed)
     for falling, rising in zip(np.linspace(1, 0.6, 11), np.linspace(0.6, 1, 11), strict=True):
         spectrum = torch.cat([bulk, torch.tensor([falling, rising], dtype=torch.float64)])
-        found = track(Matrix((basis * spectrum) @ basis.T))
+        found = track(DenseOperator((basis * spectrum) @ basis.T))
         expected = np.sort([falling, rising])[::-1][:count]
         assert found.converged
         assert (np.abs(found.values - expected) <= found.error_bounds).all()
@@ -131,7 +121,7 @@ def test_an_eigenvalue_that_overtakes_is_followed(seed: int, count: int) -> None
 @pytest.mark.parametrize("value", [0.0, 2.5, -2.5])
 @pytest.mark.parametrize("size", [1, 7, 90])
 def test_a_multiple_of_the_identity_is_known_exactly(value: float, size: int) -> None:
-    found = SpectrumTracker()(Matrix(value * torch.eye(size, dtype=torch.float64)))
+    found = SpectrumTracker()(DenseOperator(value * torch.eye(size, dtype=torch.float64)))
     assert found.converged
     assert found.value == pytest.approx(value, abs=1e-14)
     assert found.matvecs <= 2
@@ -155,7 +145,7 @@ def test_a_diverged_network_is_a_result_not_a_number() -> None:
 def test_products_that_run_out_are_said_loudly() -> None:
     matrix = with_spectrum(np.linspace(0, 1, 400))
     with pytest.warns(NotConvergedWarning, match="the largest eigenvalue .* 9 products were not enough"):
-        found = SpectrumTracker(max_products=9)(Matrix(matrix))
+        found = SpectrumTracker(max_products=9)(DenseOperator(matrix))
     assert not found.converged
 
 
@@ -163,7 +153,7 @@ def test_products_that_are_not_symmetric_are_not_certified() -> None:
     matrix = with_spectrum(np.linspace(0, 1, 100))
     matrix += 0.05 * torch.triu(torch.ones(100, 100, dtype=torch.float64), 1)
     with pytest.warns(NotConvergedWarning, match="a derivative is wrong"):
-        found = SpectrumTracker()(Matrix(matrix))
+        found = SpectrumTracker()(DenseOperator(matrix))
     assert not found.converged
 
 
@@ -171,7 +161,7 @@ def test_products_that_are_not_symmetric_are_not_certified() -> None:
 def test_a_tolerance_below_rounding_is_not_certified(least: float, tolerance: float) -> None:
     matrix = with_spectrum(np.r_[np.linspace(least, 0.5, 200), 1.0]).float()
     with pytest.warns(NotConvergedWarning, match="use float64"):
-        found = SpectrumTracker(tolerance=tolerance)(Matrix(matrix))
+        found = SpectrumTracker(tolerance=tolerance)(DenseOperator(matrix))
     assert not found.converged
 
 
@@ -179,15 +169,17 @@ def test_a_warm_start_takes_at_most_three_fifths_of_a_cold_one_s_products() -> N
     drift = with_spectrum(np.random.default_rng(0).uniform(-0.01, 0.01, 400), seed=1)
     matrix = with_spectrum(np.r_[np.linspace(-0.5, 0.5, 397), 0.7, 0.8, 1.0])
     track = SpectrumTracker()
-    track(Matrix(matrix))
+    track(DenseOperator(matrix))
     for step in range(1, 8):
-        moved = Matrix(matrix + step * drift)
+        moved = DenseOperator(matrix + step * drift)
         assert track(moved).matvecs <= 0.6 * SpectrumTracker()(moved).matvecs
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
     matrices = [with_spectrum(np.random.default_rng(step).standard_normal(60)) for step in range(4)]
-    first, second = ([SpectrumTracker(count=2, seed=3)(Matrix(matrix)) for matrix in matrices] for _ in "ab")
+    first, second = (
+        [SpectrumTracker(count=2, seed=3)(DenseOperator(matrix)) for matrix in matrices] for _ in "ab"
+    )
     for one, other in zip(first, second, strict=True):
         assert (one.values == other.values).all()
         assert torch.equal(one.vectors, other.vectors)
@@ -196,15 +188,15 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 def test_few_vectors_of_memory_find_the_same() -> None:
     matrix = with_spectrum(np.r_[np.linspace(-1, 1, 200), 1.2, 1.4])
     for count in (1, 4):
-        small = SpectrumTracker(count=count, vectors=count + 3, tolerance=1e-5)(Matrix(matrix))
+        small = SpectrumTracker(count=count, vectors=count + 3, tolerance=1e-5)(DenseOperator(matrix))
         np.testing.assert_allclose(small.values, outermost(matrix, count), rtol=1e-5)
 
 
 def test_a_result_is_not_overwritten_by_the_next_call() -> None:
     track = SpectrumTracker()
-    first = track(Matrix(with_spectrum(np.linspace(0, 1, 30))))
+    first = track(DenseOperator(with_spectrum(np.linspace(0, 1, 30))))
     kept = first.vectors.clone()
-    track(Matrix(with_spectrum(np.linspace(0, 3, 30), seed=5)))
+    track(DenseOperator(with_spectrum(np.linspace(0, 3, 30), seed=5)))
     assert torch.equal(first.vectors, kept)
 
 
@@ -220,7 +212,7 @@ def test_the_spectrum_does_not_depend_on_the_basis_and_scales_with_the_matrix(
     """Orthogonal equivariance, for any spectrum."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConvergedWarning)
-        found = SpectrumTracker(tolerance=1e-6)(Matrix(scale * with_spectrum(spectrum, seed)))
+        found = SpectrumTracker(tolerance=1e-6)(DenseOperator(scale * with_spectrum(spectrum, seed)))
     rounding = 1e-12 * scale * max(map(abs, spectrum))
     assert abs(found.value - scale * max(spectrum)) <= found.error_bound + rounding
 
@@ -228,7 +220,7 @@ def test_the_spectrum_does_not_depend_on_the_basis_and_scales_with_the_matrix(
 def test_an_operator_whose_residuals_would_underflow_is_reported() -> None:
     matrix = 1e-168 * with_spectrum(np.linspace(0, 1, 20))
     with pytest.warns(NotConvergedWarning, match="multiply the loss by a constant"):
-        found = SpectrumTracker()(Matrix(matrix))
+        found = SpectrumTracker()(DenseOperator(matrix))
     assert abs(found.value - 1e-168) <= found.error_bound
 
 

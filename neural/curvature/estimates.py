@@ -1,0 +1,93 @@
+"""Measured numbers with what is known of their errors."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...theory import Array
+    from .tracker import Eigenpairs
+
+EXACT, CERTIFIED, RANDOM, ESTIMATED = "exact", "certified", "standard error", "estimated"
+NOT_CONVERGED, UNDEFINED = "not converged", "undefined"
+
+KINDS = {
+    EXACT: "exact to rounding",
+    CERTIFIED: "within the error, by a residual",
+    RANDOM: "from random vectors; the error is a standard error",
+    ESTIMATED: "within the error if the gap to the next eigenvalue is the one seen",
+    NOT_CONVERGED: "further products would be needed",
+    UNDEFINED: "has no value here",
+}
+"""What the error of an estimate means."""
+
+
+class Estimate(NamedTuple):
+    """One measured quantity."""
+
+    value: float
+    """NaN if it has none."""
+    error: float
+    """As its kind says."""
+    kind: str
+    """One of `KINDS`."""
+    products: int = 0
+    """Taken for this quantity, beyond those that earlier ones had taken."""
+    note: str = ""
+    """Why it has not converged or has no value."""
+
+
+def finite(value: float) -> Estimate:
+    """A number known to rounding, or the note that it is none."""
+    if math.isfinite(value):
+        return Estimate(value, 0.0, EXACT)
+    return undefined("not finite: the network has diverged")
+
+
+def undefined(why: str) -> Estimate:
+    """A quantity without a value, and why."""
+    return Estimate(math.nan, math.nan, UNDEFINED, note=why)
+
+
+def certified(pairs: Eigenpairs) -> Estimate:
+    """The outermost eigenvalue."""
+    if math.isnan(pairs.value):
+        return finite(pairs.value)
+    kind = CERTIFIED if pairs.converged else NOT_CONVERGED
+    return Estimate(pairs.value, pairs.error_bound, kind, note=pairs.note)
+
+
+def further(pairs: Eigenpairs) -> dict[str, Estimate]:
+    """The eigenvalues after the outermost."""
+    kind = CERTIFIED if pairs.converged else NOT_CONVERGED
+    return {
+        f"eigenvalue_{index + 1}": Estimate(float(value), float(bound), kind, note=pairs.note)
+        for index, (value, bound) in enumerate(zip(pairs.values, pairs.error_bounds, strict=True))
+        if index and math.isfinite(value)
+    }
+
+
+def from_vectors(part: float, spaces: Sequence[Eigenpairs]) -> Estimate:
+    """A part between 0 and 1 that depends on eigenspaces, whose errors are their angles to the true ones."""
+    error = sum(angle_of(pairs.residuals, pairs.values[-1] - pairs.following) for pairs in spaces)
+    return estimated(part, min(1.0, error), spaces)
+
+
+def angle_of(residuals: Array, gap: float) -> float:
+    """Sine of the largest angle to the true space, at most (Davis and Kahan), with the gap that was seen."""
+    if math.isnan(gap):  # there is nothing outside the space
+        return 0.0
+    return min(1.0, 2 * float(np.linalg.norm(residuals)) / gap) if gap > 0 else 1.0
+
+
+def estimated(value: float, error: float, spaces: Sequence[Eigenpairs]) -> Estimate:
+    """A value whose error rests on the eigenvectors used, and on their having converged."""
+    if not (math.isfinite(value) and all(math.isfinite(pairs.value) for pairs in spaces)):
+        return finite(math.nan)
+    note = next((pairs.note for pairs in spaces if pairs.note), "")
+    return Estimate(value, error, NOT_CONVERGED if note else ESTIMATED, note=note)

@@ -1,0 +1,172 @@
+"""A chosen set of curvature measurements, on one cached graph and one hashed batch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...errors import require_distinct, require_known, require_whole
+from .diagnosis import explain_failure
+from .estimates import Estimate, further
+from .quantities import QUANTITIES, MeasurementSettings, MeasurementState
+from .tracker import SpectrumTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .metric import Metric
+    from .objective import Batch, Objective
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured, on what, at what cost."""
+
+    estimates: dict[str, Estimate]
+    """By name, in the order asked for."""
+    parameters: int
+    examples: int
+    batch_hash: str
+    """SHA-256 of the examples."""
+    products: int
+    seconds: float
+
+    def __getitem__(self, name: str) -> Estimate:
+        """The estimate of a quantity."""
+        return self.estimates[name]
+
+
+class Meter:
+    """Measures a chosen set of quantities, again and again along a run, each from what it found last.
+
+    All are in the learning-rate metric: of `P^1/2 H P^1/2`, and of the gradient `P^1/2 g`.
+
+    Parameters
+    ----------
+    quantities
+        Names of `QUANTITIES`; None is all, without the tangent kernel's if the batch is taken in parts.
+    count
+        Eigenvectors k that `gradient_alignment` and `ggn_overlap` are about. Beside the sharpness come
+        `eigenvalue_2` to `eigenvalue_k`.
+    tolerance
+        Relative, of every eigenvalue.
+    trace_products
+        Products for the trace.
+    seed
+        Of all random vectors.
+    examples_at_once
+        Examples whose graph is held at a time; None is all.
+    differentiation
+        As of `CurvatureOperator`.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        quantities: Sequence[str] | None = None,
+        *,
+        count: int = 1,
+        tolerance: float = 1e-3,
+        trace_products: int = 32,
+        seed: int = 0,
+        examples_at_once: int | None = None,
+        differentiation: str = "reverse",
+    ) -> None:
+        if quantities is None:
+            split = examples_at_once is not None
+            quantities = [name for name in QUANTITIES if not (split and name == "ntk_sharpness")]
+        for name in quantities:
+            require_known("quantity", name, QUANTITIES)
+        require_distinct("quantities", quantities)
+        require_whole("count", count, least=1, example=1)
+        self.quantities = tuple(quantities)
+        self.settings = MeasurementSettings(count, trace_products, seed, examples_at_once, differentiation)
+        self.trackers = {
+            name: SpectrumTracker(tolerance=tolerance, count=pairs, end=end, seed=seed)
+            for name, pairs, end in (
+                ("top", count, "largest"),
+                ("bottom", 1, "smallest"),
+                ("ggn", count, "largest"),
+                ("residual_top", 1, "largest"),
+                ("residual_bottom", 1, "smallest"),
+                ("kernel", 1, "largest"),
+            )
+        }
+
+    def __call__(
+        self,
+        objective: Objective,
+        batch: Batch,
+        metric: Metric | None = None,
+        *,
+        on_quantity: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> Measurements:
+        """Measure now.
+
+        Parameters
+        ----------
+        objective, batch, metric
+            What is measured, on which examples, in which metric (None: the plain Hessian's).
+        on_quantity
+            Called with the number of quantities known and of all.
+
+        Raises
+        ------
+        InputError
+            If the model has no second derivative, or does not fit the batch.
+        """
+        begun = time.perf_counter()
+        state = MeasurementState(self.settings, self.trackers, objective, batch, metric)
+        try:
+            estimates = self._estimates(state, on_quantity)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise explain_failure(objective, batch, error) from error
+        seconds = time.perf_counter() - begun
+        return Measurements(estimates, objective.size, batch.examples, batch.hash, state.products, seconds)
+
+    def _estimates(
+        self, state: MeasurementState, on_quantity: Callable[[int, int], None]
+    ) -> dict[str, Estimate]:
+        estimates: dict[str, Estimate] = {}
+        for done, name in enumerate(self.quantities):
+            on_quantity(done, len(self.quantities))
+            before = state.products
+            found = QUANTITIES[name].measure(state)
+            estimates[name] = found._replace(products=state.products - before)
+            if name == "sharpness":
+                estimates |= further(state.top)
+        on_quantity(len(self.quantities), len(self.quantities))
+        return estimates
+
+
+def measure(
+    objective: Objective,
+    batch: Batch,
+    quantities: Sequence[str] | None = None,
+    *,
+    metric: Metric | None = None,
+    count: int = 1,
+    tolerance: float = 1e-3,
+    trace_products: int = 32,
+    seed: int = 0,
+    examples_at_once: int | None = None,
+) -> Measurements:
+    """Measure a chosen set of quantities once. Parameters, errors: `Meter`."""
+    meter = Meter(
+        quantities,
+        count=count,
+        tolerance=tolerance,
+        trace_products=trace_products,
+        seed=seed,
+        examples_at_once=examples_at_once,
+    )
+    return meter(objective, batch, metric)
