@@ -16,7 +16,7 @@ DATA := $(if $(DATA_DIR),--data-dir $(DATA_DIR),)
 LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars \
   width-check optimum deviation
 
-.PHONY: verify test install lint bench bench-curvature ledger figures wheel clean
+.PHONY: verify test install lint bench bench-curvature stress ledger figures wheel clean
 
 verify: $(READY)
 	@$(BIN)/superconsistency verify $(DATA)
@@ -56,6 +56,9 @@ ledger: $(READY)
 
 bench-curvature: $(BENCH_READY)
 	$(BIN)/python tests/benchmarks/bench_curvature.py
+
+stress: $(READY)
+	$(BIN)/python tests/benchmarks/stress_tracker.py
 
 figures: $(READY)
 	for name in $(LATENT_FIGURES); do $(BIN)/superconsistency figure $$name --output docs/figures || exit 1; done

@@ -18,6 +18,9 @@ SAFETY = 2.0
 _NEAR = 0.2
 """Distance to the next eigenvalue, relative to the largest, within which its own uncertainty counts."""
 
+_STEADY = 0.1
+"""Change relative to the value since the last call, beyond which what that knew is not relied on."""
+
 _ROUNDINGS = 8.0
 """Units of rounding, relative to the operator's norm, that every bound allows for."""
 
@@ -238,8 +241,10 @@ class Aim(NamedTuple):
     """Bound on the error relative to the value."""
     max_products: int
     """Products at which to give up."""
+    known_value: float = math.nan
+    """The value that an earlier call found; NaN if none did."""
     known_second: float = -math.inf
-    """An estimate of the next eigenvalue from elsewhere; the larger of it and the space's own is used."""
+    """Its estimate of the next eigenvalue; the larger of it and the space's own is used."""
     rounding: float = 0.0
     """Error relative to the value that is allowed to rounding, beside the tolerance."""
     ceiling: float = math.inf
@@ -247,8 +252,14 @@ class Aim(NamedTuple):
 
     def allowed(self, value: float) -> float:
         """Error allowed to a value."""
-        own = self.tolerance * abs(value)
-        return own if self.ceiling == math.inf else max(own, 0.1 * (self.ceiling - value))
+        return max(self.tolerance * abs(value), self._apart(value))
+
+    def allowed_rounding(self, value: float) -> float:
+        """Part of a value's bound that may be rounding."""
+        return max(self.rounding * abs(value), self._apart(value))
+
+    def _apart(self, value: float) -> float:
+        return 0.1 * (self.ceiling - value) if self.ceiling < math.inf else 0.0
 
 
 def largest_pair(space: LanczosSpace, aim: Aim) -> Pair:
@@ -291,7 +302,7 @@ def _verdict(space: LanczosSpace, pair: Pair, aim: Aim, least: int) -> str | Non
     if 0 < space.scale < space.least:
         return _VANISHED
     if pair.error_bound - pair.rounding <= goal or exhausted or pair.residual <= pair.rounding:
-        allowed = max(aim.rounding * abs(pair.value), _ZERO * space.scale)
+        allowed = max(aim.allowed_rounding(pair.value), _ZERO * space.scale)
         return "" if pair.rounding <= allowed else _ROUNDED
     return f"{space.matvecs} products were not enough" if space.matvecs >= aim.max_products else None
 
@@ -299,13 +310,14 @@ def _verdict(space: LanczosSpace, pair: Pair, aim: Aim, least: int) -> str | Non
 def _judge(space: LanczosSpace, values: Array, vectors: Array, aim: Aim) -> Pair:
     """The largest Ritz pair, its residual and bound.
 
-    Of the next eigenvalue the space knows a Ritz value, which lies below it. Where no earlier call found it
-    far from the largest, its residual is added.
+    Of the next eigenvalue the space knows a Ritz value, which lies below it. Its residual is added unless an
+    earlier call found it far from the largest, which has not changed much since.
     """
     residuals = space.residuals(vectors)
     value, residual = float(values[-1]), float(residuals[-1])
     second = float(values[-2]) if len(values) > 1 else -math.inf
-    near = is_near(value, max(second, aim.known_second)) or aim.known_second == -math.inf
+    steady = abs(value - aim.known_value) < _STEADY * abs(value)
+    near = not steady or is_near(value, max(second, aim.known_second))
     upper = second + float(residuals[-2]) if near and len(values) > 1 else second
     bound = error_bound(residual, value - max(upper, aim.known_second))
     leaks = space.leaks[:, : space.dimension] @ vectors[:, -1]

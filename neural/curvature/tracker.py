@@ -30,8 +30,12 @@ show in the residual afterwards. More than is needed costs products."""
 _CHANCE = 0.3
 """Norm of the random part of a warm start, beside the last eigenvector's one."""
 
-_WARM, _COLD = 0.75, 0.1
+_WARM, _COLD = 0.5, 0.1
 """Parts of the tolerance that a search goes on to; less from a cold start, which knows nothing of gaps."""
+
+_FALLEN = 0.9
+"""Part of its largest value since the last guard at which an eigenvalue is guarded again: one that falls may
+have been overtaken (`make stress`)."""
 
 _ATTEMPTS = 4
 _FINER = 0.1
@@ -51,7 +55,7 @@ class Eigenpairs(NamedTuple):
     """Shape (count,); not to be trusted beyond `error_bounds`. NaN if a product is not finite."""
     error_bounds: Array
     """Shape (count,). That some eigenvalue lies within the residual needs no assumption; where the quadratic
-    bound `2 residual^2 / gap` is less, it rests on the gap to the next Ritz value. The search goes on to 3/4
+    bound `2 residual^2 / gap` is less, it rests on the gap to the next Ritz value. The search goes on to half
     of the tolerance and claims no less than all of it: what it has not told apart leaves no residual."""
     residuals: Array
     """Norms of `A x - value x`, shape (count,)."""
@@ -88,9 +92,10 @@ class SpectrumTracker:
     Configure it, then call it with one operator after another: it starts from the last eigenvectors.
     Each pair is found by Lanczos with thick restarts until its residual certifies it, orthogonally to the
     pairs before it. A warm start contains a part of the next eigenvector and of a random vector, so that an
-    eigenvalue that overtakes is seen; with several pairs, one more is looked for from a random
-    start, which by interlacing may not lie above those kept. Eigenvalues nearer to one another than a few
-    tolerances can still be taken for one another when they cross between calls.
+    eigenvalue that overtakes is seen. From a cold start, when the value has fallen, and always with several
+    pairs, one more is looked for from a random start, which by interlacing may not lie above those kept.
+    What can still be missed is an eigenvalue that none of the last searches saw, where it overtakes one that
+    does not fall, and one nearer than a few tolerances (`make stress` counts how often).
 
     Parameters
     ----------
@@ -138,6 +143,8 @@ class SpectrumTracker:
         self._rows: torch.Tensor | None = None
         self._warm = False
         self._pairs: list[Pair] = []
+        self.highest = -math.inf
+        """Largest value since one more was looked for."""
 
     def __call__(self, operator: SymmetricOperator) -> Eigenpairs:
         """The operator's outermost eigenvalues.
@@ -155,6 +162,7 @@ class SpectrumTracker:
         if all(math.isfinite(pair.value) for pair in pairs):
             self._warm = True
             self._pairs = pairs
+            self.highest = pairs[0].value if search.guarded else max(self.highest, pairs[0].value)
         return self._result(pairs, rows, search.matvecs)
 
     def _memory(self, operator: SymmetricOperator) -> torch.Tensor:
@@ -209,6 +217,7 @@ class _Search:
         self.count = tracker.count
         self.held = min(self.count + 1, operator.size)
         self.matvecs = 0
+        self.guarded = False
 
     def run(self, earlier: list[Pair]) -> list[Pair]:
         """The pairs, outermost first, their vectors in the first rows and the next one's after them.
@@ -218,17 +227,27 @@ class _Search:
         earlier
             The last call's pairs, whose vectors the first rows hold; none for a cold start.
         """
-        goal = (_WARM if earlier else _COLD) * self.tracker.tolerance
+        cold = not earlier
+        goal = (_COLD if cold else _WARM) * self.tracker.tolerance
         pairs: list[Pair] = []
         for _ in range(_ATTEMPTS):
             pairs = self._together(self._each(goal, earlier))
-            if 1 < self.count < self.operator.size:
+            if self._to_guard(pairs[0], cold):
                 pairs = self._with_overtaking(pairs, goal)
             if any(pair.note for pair in pairs) or all(self._within(pair) for pair in pairs):
                 return pairs
             earlier, goal = pairs, _FINER * goal
         note = "the pairs together are less certain than each alone"
         return [pair._replace(note=note) for pair in pairs]
+
+    def _to_guard(self, pair: Pair, cold: bool) -> bool:  # noqa: FBT001
+        """Whether one more is looked for; always with several pairs, where copies are missed otherwise."""
+        if self.count == self.operator.size or pair.note:
+            return False
+        highest = self.tracker.highest
+        fallen = pair.value < highest - (1 - _FALLEN) * abs(highest)
+        self.guarded = self.count > 1 or cold or fallen
+        return self.guarded
 
     def _within(self, pair: Pair) -> bool:
         return pair.error_bound - pair.rounding <= _WARM * self.tracker.tolerance * abs(pair.value)
@@ -253,15 +272,14 @@ class _Search:
                     rows[index].add_(rows[ahead + 1], alpha=_NEIGHBOUR[near])
                 several = warm and index < self.count - 1
                 space = self._space(index, waiting + index + 1 if several else len(rows))
-            second = earlier[index].second if warm else -math.inf
-            pairs.append(self._pair(space, self._aim(goal, second)))
+            pairs.append(self._pair(space, self._aim(goal, earlier[index] if warm else None)))
             if not math.isfinite(pairs[-1].value):
                 return pairs + [pairs[-1]] * (self.count - index - 1)
         return pairs
 
-    def _space(self, found: int, end: int) -> LanczosSpace:
-        """A space orthogonal to the first rows, from what the next one holds and as much randomness."""
-        self._perturb(self.rows[found])
+    def _space(self, found: int, end: int, chance: float = _CHANCE) -> LanczosSpace:
+        """A space orthogonal to the first rows, from what the next one holds and some randomness."""
+        self._perturb(self.rows[found], chance)
         return LanczosSpace(
             self.operator,
             self.rows,
@@ -271,22 +289,23 @@ class _Search:
             sign=ENDS[self.tracker.end],
         )
 
-    def _aim(self, goal: float, second: float = -math.inf) -> Aim:
+    def _aim(self, goal: float, known: Pair | None = None) -> Aim:
         """A search to a goal; the rest of the tolerance is for rounding."""
-        return Aim(goal, self.tracker.max_products, second, rounding=(1 - _WARM) * self.tracker.tolerance)
+        aim = Aim(goal, self.tracker.max_products, rounding=(1 - _WARM) * self.tracker.tolerance)
+        return aim._replace(known_value=known.value, known_second=known.second) if known else aim
 
     def _pair(self, space: LanczosSpace, aim: Aim) -> Pair:
         pair = largest_pair(space, aim)
         self.matvecs += space.matvecs
         return pair
 
-    def _perturb(self, row: torch.Tensor) -> None:
+    def _perturb(self, row: torch.Tensor, chance: float) -> None:
         """Bring a vector to norm one and add a random one; nothing but that if there is no vector."""
         norm = float(torch.linalg.vector_norm(row))
         if norm > 0:
             row.div_(norm)
         drawn = torch.randn(len(row), generator=self.tracker.generator, dtype=row.dtype)
-        row.add_(drawn.to(row.device), alpha=_CHANCE / float(torch.linalg.vector_norm(drawn)))
+        row.add_(drawn.to(row.device), alpha=chance / float(torch.linalg.vector_norm(drawn)))
 
     def _together(self, pairs: list[Pair]) -> list[Pair]:
         """Rayleigh-Ritz on all vectors found, whose couplings are known, and bounds for the whole of them."""
@@ -328,9 +347,9 @@ class _Search:
             if not all(math.isfinite(pair.value) for pair in pairs):
                 return pairs
             last = pairs[-1]
-            space = self._space(self.count, len(self.rows))
+            space = self._space(self.count, len(self.rows), chance=1.0)
             guard = self._pair(space, self._aim(goal)._replace(ceiling=last.value))
-            if guard.note or guard.value <= last.value:
+            if guard.note or guard.value <= last.value + last.error_bound:
                 pairs = self._bounded(pairs, guard.value)
                 bound = max(pairs[-1].error_bound, guard.value + guard.error_bound - last.value)
                 pairs[-1] = pairs[-1]._replace(error_bound=bound, note=last.note or guard.note)
