@@ -60,7 +60,7 @@ def _convolution(
     groups: int = 1,
 ) -> torch.Tensor | None:
     """The convolution, None if it is of something that is differentiated or is not batched."""
-    special = isinstance(padding, str) or torch.is_autocast_enabled(input.device.type)
+    special = isinstance(padding, str) or weight.is_complex() or torch.is_autocast_enabled(input.device.type)
     if special or input.requires_grad or not weight.requires_grad or input.ndim != dimensions + 2:
         return None
     spread = (_spread(value, dimensions) for value in (stride, padding, dilation))

@@ -36,7 +36,6 @@ _ZERO = 1e-13
 _COLUMNS = 2**16
 """Coordinates combined at a time when basis vectors are replaced in place."""
 
-
 _UNDERFLOW = 1e4
 """Times the root of the least normal number: an operator below has residuals whose squares vanish."""
 
@@ -150,12 +149,16 @@ class LanczosSpace:
     def rounding(self) -> float:
         """What the products' rounding can have changed."""
         unit = torch.finfo(self.operator.dtype).eps
-        vanished = self.least if 0 < self.scale < self.least else 0.0
-        return self.asymmetry + _ROUNDINGS * unit * self.scale + vanished
+        return self.asymmetry + _ROUNDINGS * unit * self.scale + (self.limit if self.vanishing else 0.0)
 
     @property
-    def least(self) -> float:
-        """Norm of an operator, below which its residuals underflow."""
+    def vanishing(self) -> bool:
+        """Whether the operator is so small that its residuals underflow."""
+        return 0 < self.scale < self.limit
+
+    @property
+    def limit(self) -> float:
+        """Norm of an operator below which they do."""
         return _UNDERFLOW * math.sqrt(torch.finfo(self.operator.dtype).tiny)
 
     def invariant(self) -> bool:
@@ -299,7 +302,7 @@ def _verdict(space: LanczosSpace, pair: Pair, aim: Aim, least: int) -> str | Non
     exhausted = space.invariant()
     if space.matvecs < least and not exhausted:
         return None
-    if 0 < space.scale < space.least:
+    if space.vanishing:
         return _VANISHED
     if pair.error_bound - pair.rounding <= goal or exhausted or pair.residual <= pair.rounding:
         allowed = max(aim.allowed_rounding(pair.value), _ZERO * space.scale)

@@ -11,7 +11,9 @@ import torch
 from ...errors import require_distinct, require_known, require_whole
 from .diagnosis import explain_failure
 from .estimates import Estimate, further
+from .operators import DIFFERENTIATION
 from .quantities import QUANTITIES, MeasurementSettings, MeasurementState
+from .stochastic import LEAST_TRACE_PRODUCTS
 from .tracker import SpectrumTracker
 
 if TYPE_CHECKING:
@@ -86,6 +88,10 @@ class Meter:
             require_known("quantity", name, QUANTITIES)
         require_distinct("quantities", quantities)
         require_whole("count", count, least=1, example=1)
+        require_whole("trace products", trace_products, least=LEAST_TRACE_PRODUCTS, example=32)
+        require_known("differentiation", differentiation, DIFFERENTIATION)
+        if examples_at_once is not None:
+            require_whole("examples at once", examples_at_once, least=1, example=128)
         self.quantities = tuple(quantities)
         self.settings = MeasurementSettings(count, trace_products, seed, examples_at_once, differentiation)
         self.trackers = {

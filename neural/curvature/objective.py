@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _IMAGE_DIMENSIONS = 4
 
 CHANNELS_LAST = frozenset({"cpu"})
-"""Device types on which images with channels last in memory were measured to be faster
-(`make bench-curvature`: 1.2 to 1.5 times on the CPU); elsewhere a batch stays as it is."""
+"""Device types on which images with channels last in memory were measured to be faster for graph and products
+together (`make bench-curvature`); elsewhere a batch stays as it is."""
 
 
 class Batch(NamedTuple):

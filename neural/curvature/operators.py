@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 DIFFERENTIATION = ("reverse", "forward")
-"""Reverse over reverse keeps the gradient's graph and is 1.6 to 2.3 times faster on the CPU
-(`make bench-curvature`); forward over reverse keeps none, and needs forward derivatives."""
+"""Reverse over reverse keeps the gradient's graph and is the faster on the CPU (`make bench-curvature`);
+forward over reverse keeps none, and needs forward derivatives."""
 
 
 class SymmetricOperator(Protocol):
@@ -167,6 +167,7 @@ class CurvatureOperator(ABC):
         """`P^1/2` applied to pieces, as one vector; frees each piece as it goes."""
         out = torch.empty(self.objective.size, dtype=self.dtype, device=self.device)
         remaining, begin = list(reversed(pieces)), 0
+        del pieces
         for root in self.metric.roots:
             piece = remaining.pop()
             place = out[begin : begin + piece.numel()].view(piece.shape)

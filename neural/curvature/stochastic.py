@@ -22,6 +22,10 @@ _COPIES = 4
 """Times the test vectors that XTrace holds at its peak: they, their images, a basis, and its making."""
 
 
+LEAST_TRACE_PRODUCTS = 4
+"""Two test vectors of XTrace, so that one can be left out."""
+
+
 class TraceEstimate(NamedTuple):
     """A trace and how far off it can be."""
 
@@ -63,7 +67,7 @@ def estimate_trace(
     Source: Epperly, Tropp and Webber 2024, XTrace: making the most of every sample in stochastic trace
     estimation, Section 2.
     """
-    require_whole("products", products, least=4, example=32)
+    require_whole("products", products, least=LEAST_TRACE_PRODUCTS, example=32)
     require_whole("seed", seed, least=0, example=0)
     require_positive("memory", memory, example=2**30)
     if operator.size <= products:

@@ -56,7 +56,7 @@ class Eigenpairs(NamedTuple):
     error_bounds: Array
     """Shape (count,). That some eigenvalue lies within the residual needs no assumption; where the quadratic
     bound `2 residual^2 / gap` is less, it rests on the gap to the next Ritz value. The search goes on to half
-    of the tolerance and claims no less than all of it: what it has not told apart leaves no residual."""
+    the tolerance and claims no less than all of it: what it has not told apart leaves no residual."""
     residuals: Array
     """Norms of `A x - value x`, shape (count,)."""
     vectors: torch.Tensor
@@ -232,7 +232,7 @@ class _Search:
         pairs: list[Pair] = []
         for _ in range(_ATTEMPTS):
             pairs = self._together(self._each(goal, earlier))
-            if self._to_guard(pairs[0], cold):
+            if self._to_guard(pairs[0], cold=cold):
                 pairs = self._with_overtaking(pairs, goal)
             if any(pair.note for pair in pairs) or all(self._within(pair) for pair in pairs):
                 return pairs
@@ -240,7 +240,7 @@ class _Search:
         note = "the pairs together are less certain than each alone"
         return [pair._replace(note=note) for pair in pairs]
 
-    def _to_guard(self, pair: Pair, cold: bool) -> bool:  # noqa: FBT001
+    def _to_guard(self, pair: Pair, *, cold: bool) -> bool:
         """Whether one more is looked for; always with several pairs, where copies are missed otherwise."""
         if self.count == self.operator.size or pair.note:
             return False

@@ -35,15 +35,6 @@ def cases() -> Any:
     return module
 
 
-def train(case: Any, steps: int) -> None:
-    """SGD on the whole batch."""
-    optimizer = torch.optim.SGD(case.model.parameters(), lr=0.05)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        case.objective.criterion(case.model(case.batch.inputs), case.batch.targets).backward()
-        optimizer.step()
-
-
 def followed(case: Any, seed: int) -> list[tuple[int, str, float, int]]:
     """Stage, end, error over its bound, and products of every search along a run."""
     trackers = {end: SpectrumTracker(end=end, seed=seed) for end in ENDS}
@@ -56,7 +47,7 @@ def followed(case: Any, seed: int) -> list[tuple[int, str, float, int]]:
             pairs = track(DenseOperator(matrix))
             error = abs(pairs.value - values[-1 if end == "largest" else 0]) - rounding
             found.append((stage, end, error / pairs.error_bound, pairs.matvecs))
-        train(case, steps)
+        case.train(steps)
     return found
 
 

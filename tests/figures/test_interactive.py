@@ -357,7 +357,7 @@ def test_the_saved_picture_holds_all_panels_in_the_palette(page: Chrome, downloa
         assert tuple(bytes.fromhex(colour[1:])) in colours
     page.find_element("id", "save").click()
     saved = downloads / "portrait.png"
-    assert wait_until(lambda: saved.exists() and saved.stat().st_size > 0)
+    assert wait_until(lambda: saved.exists() and saved.stat().st_size > 0, 60)
     np.testing.assert_array_equal(np.asarray(Image.open(saved).convert("RGB")), picture)
 
 

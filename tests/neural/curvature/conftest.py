@@ -22,6 +22,16 @@ class Case(NamedTuple):
     batch: Batch
     objective: Objective
 
+    def train(self, steps: int) -> None:
+        """SGD on the whole batch."""
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            torch.autograd.backward(
+                self.objective.criterion(self.model(self.batch.inputs), self.batch.targets)
+            )
+            optimizer.step()
+
 
 class Attention(nn.Module):
     """A pre-LN transformer block with a readout."""

@@ -225,6 +225,12 @@ def test_impossible_requests_are_refused(build: Builder) -> None:
         measure(case.objective, case.batch, count=10000)
     with pytest.raises(InputError, match="the whole batch, for the neural tangent kernel"):
         measure(case.objective, case.batch, ["ntk_sharpness"], examples_at_once=2)
+    with pytest.raises(InputError, match="trace products is 3"):
+        Meter(trace_products=3)
+    with pytest.raises(InputError, match="differentiation is backward"):
+        Meter(differentiation="backward")
+    with pytest.raises(InputError, match="examples at once is 0"):
+        Meter(examples_at_once=0)
     narrow = Batch(case.batch.inputs[:, :3], case.batch.targets)
     with pytest.raises(InputError, match="the model does not run on this batch"):
         measure(case.objective, narrow, ["loss"])

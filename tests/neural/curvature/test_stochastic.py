@@ -75,15 +75,13 @@ def test_few_dimensions_are_all_taken(size: int) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 100), scale=st.floats(0.01, 100), shift=st.floats(-10, 10))
-def test_the_trace_scales_and_shifts_with_the_matrix(seed: int, scale: float, shift: float) -> None:
+@given(seed=st.integers(0, 100), scale=st.floats(0.01, 100))
+def test_the_trace_scales_with_the_matrix(seed: int, scale: float) -> None:
     spectrum = np.random.default_rng(seed).normal(size=40)
     plain = estimate_trace(rotated(spectrum, seed), products=12, seed=seed)
-    moved = estimate_trace(rotated(scale * spectrum, seed), products=12, seed=seed)
-    assert moved.value == pytest.approx(scale * plain.value, rel=1e-9, abs=1e-9 * scale)
-    shifted = estimate_trace(rotated(spectrum + shift, seed), products=12, seed=seed)
-    error = 6 * shifted.standard_error + 1e-9
-    assert abs(shifted.value - spectrum.sum() - 40 * shift) <= max(error, 0.5 * 40)
+    scaled = estimate_trace(rotated(scale * spectrum, seed), products=12, seed=seed)
+    assert scaled.value == pytest.approx(scale * plain.value, rel=1e-9, abs=1e-9 * scale)
+    assert scaled.standard_error == pytest.approx(scale * plain.standard_error, rel=1e-9)
 
 
 def test_single_precision_gives_the_trace_to_its_error() -> None:
@@ -115,7 +113,7 @@ def test_the_trace_of_a_hessian_is_the_oracle_s(build: Builder, name: str) -> No
     with torch.random.fork_rng():
         torch.manual_seed(0)
         other = float(oracle.xtrace(theirs, 32))
-    assert abs(other - exact) <= 10 * found.standard_error
+    assert abs(other - exact) <= 5 * found.standard_error
 
 
 def test_the_quadrature_of_a_full_basis_is_the_spectrum() -> None:
