@@ -63,6 +63,7 @@ stress: $(READY)
 figures: $(READY)
 	for name in $(LATENT_FIGURES); do $(BIN)/superconsistency figure $$name --output docs/figures || exit 1; done
 	$(BIN)/python tests/figures/chromium.py docs/figures/interactive.png
+	$(BIN)/superconsistency curvature docs/examples/small_resnet.py:small_resnet --examples 128 --figure docs/figures/spectrum.png
 	$(BIN)/superconsistency figure 1 --scale laptop --output docs/figures $(DATA)
 
 wheel: $(READY)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
+from .commands.curvature import curvature
 from .commands.ensembles import edge_of_stability, error_bars
 from .commands.explore import explore
 from .commands.ledger import derive, verify
@@ -45,6 +46,9 @@ COMMANDS: dict[str, dict[Callable[..., None], str]] = {
         bifurcation: "--dim 20 --target-norm 3 --from 0.5 --to 2 --figure bifurcation.pdf",
         edge_of_stability: "--parametrization ntp --widths 32,128,2048 --relative-rates 0.5,0.97",
         error_bars: "--dim 10 --widths 64,1024,16384 --seeds 200 --figure bars.png",
+    },
+    "Your own network": {
+        curvature: "docs/examples/small_resnet.py:small_resnet --figure spectrum.pdf",
     },
     "Pictures": {
         figure: "portrait --output docs/figures",

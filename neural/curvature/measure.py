@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,11 +13,12 @@ from .diagnosis import explain_failure
 from .estimates import Estimate, further
 from .operators import DIFFERENTIATION
 from .quantities import QUANTITIES, MeasurementSettings, MeasurementState
+from .speed import fastest_differentiation
 from .stochastic import LEAST_TRACE_PRODUCTS
 from .tracker import SpectrumTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .metric import Metric
     from .objective import Batch, Objective
@@ -62,7 +63,7 @@ class Meter:
     examples_at_once
         Examples whose graph is held at a time; None is all.
     differentiation
-        As of `CurvatureOperator`.
+        As of `CurvatureOperator`, or `auto`: what `fastest_differentiation` finds at the first call.
 
     Raises
     ------
@@ -89,7 +90,7 @@ class Meter:
         require_distinct("quantities", quantities)
         require_whole("count", count, least=1, example=1)
         require_whole("trace products", trace_products, least=LEAST_TRACE_PRODUCTS, example=32)
-        require_known("differentiation", differentiation, DIFFERENTIATION)
+        require_known("differentiation", differentiation, ("auto", *DIFFERENTIATION))
         if examples_at_once is not None:
             require_whole("examples at once", examples_at_once, least=1, example=128)
         self.quantities = tuple(quantities)
@@ -112,7 +113,7 @@ class Meter:
         batch: Batch,
         metric: Metric | None = None,
         *,
-        on_quantity: Callable[[int, int], None] = lambda _done, _all: None,
+        on_estimate: Callable[[Mapping[str, Estimate]], None] = lambda _known: None,
     ) -> Measurements:
         """Measure now.
 
@@ -120,8 +121,8 @@ class Meter:
         ----------
         objective, batch, metric
             What is measured, on which examples, in which metric (None: the plain Hessian's).
-        on_quantity
-            Called with the number of quantities known and of all.
+        on_estimate
+            Called after each quantity with all that are known.
 
         Raises
         ------
@@ -129,9 +130,12 @@ class Meter:
             If the model has no second derivative, or does not fit the batch.
         """
         begun = time.perf_counter()
+        if self.settings.differentiation == "auto":
+            fastest = fastest_differentiation(objective, batch)
+            self.settings = replace(self.settings, differentiation=fastest)
         state = MeasurementState(self.settings, self.trackers, objective, batch, metric)
         try:
-            estimates = self._estimates(state, on_quantity)
+            estimates = self._estimates(state, on_estimate)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -140,17 +144,16 @@ class Meter:
         return Measurements(estimates, objective.size, batch.examples, batch.hash, state.products, seconds)
 
     def _estimates(
-        self, state: MeasurementState, on_quantity: Callable[[int, int], None]
+        self, state: MeasurementState, on_estimate: Callable[[Mapping[str, Estimate]], None]
     ) -> dict[str, Estimate]:
         estimates: dict[str, Estimate] = {}
-        for done, name in enumerate(self.quantities):
-            on_quantity(done, len(self.quantities))
+        for name in self.quantities:
             before = state.products
             found = QUANTITIES[name].measure(state)
             estimates[name] = found._replace(products=state.products - before)
             if name == "sharpness":
                 estimates |= further(state.top)
-        on_quantity(len(self.quantities), len(self.quantities))
+            on_estimate(dict(estimates))
         return estimates
 
 

@@ -15,6 +15,8 @@ from ...errors import require_positive, require_whole
 from .lanczos import LanczosSpace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...theory import Array
     from .operators import SymmetricOperator
 
@@ -243,7 +245,12 @@ class SpectralDensity(NamedTuple):
 
 
 def spectral_density(
-    operator: SymmetricOperator, *, draws: int = 8, steps: int = 64, seed: int = 0
+    operator: SymmetricOperator,
+    *,
+    draws: int = 8,
+    steps: int = 64,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> SpectralDensity:
     """The distribution of the operator's eigenvalues by stochastic Lanczos quadrature.
 
@@ -259,6 +266,8 @@ def spectral_density(
         Products for each; as many as dimensions if there are fewer, when nodes are the eigenvalues.
     seed
         Of the vectors.
+    on_progress
+        Called with the products taken and all of them.
 
     Raises
     ------
@@ -285,6 +294,7 @@ def spectral_density(
         while finite and space.dimension < steps:
             space.advance()
             finite = space.expand()
+            on_progress(products + space.matvecs, draws * steps)
         products += space.matvecs
         if not finite:
             break

@@ -205,13 +205,13 @@ def test_what_has_not_converged_is_marked_without_a_warning(build: Builder) -> N
     assert found["sharpness"].note == "2 products were not enough"
 
 
-def test_progress_is_told_and_kinds_are_explained(build: Builder) -> None:
+def test_what_is_known_is_told_after_each_quantity_and_kinds_are_explained(build: Builder) -> None:
     case = build("mlp")
-    told: list[tuple[int, int]] = []
+    told: list[tuple[str, ...]] = []
     found = Meter(["loss", "sharpness"])(
-        case.objective, case.batch, on_quantity=lambda done, count: told.append((done, count))
+        case.objective, case.batch, on_estimate=lambda known: told.append(tuple(known))
     )
-    assert told == [(0, 2), (1, 2), (2, 2)]
+    assert told == [("loss",), ("loss", "sharpness")]
     assert all(one.kind in KINDS for one in found.estimates.values())
 
 
