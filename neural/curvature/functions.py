@@ -147,21 +147,31 @@ def _convolved(data: torch.Tensor, weight: torch.Tensor, geometry: Geometry) -> 
 
 
 class _MaxPooling(torch.autograd.Function):
-    """Max pooling over the last two dimensions of four."""
+    """Max pooling over the last two dimensions of four.
+
+    Where windows do not overlap, every product writes to the same places of one kept tensor, whose other
+    places stay zero: a new one would have to be filled, which takes longer than all that is written.
+    """
 
     @staticmethod
     def forward(ctx: Any, inputs: torch.Tensor, geometry: Any) -> torch.Tensor:
         size, step, pad, apart, ceil_mode = geometry
         outputs, places = torch.ops.aten.max_pool2d_with_indices(inputs, size, step, pad, apart, ceil_mode)
         ctx.save_for_backward(inputs, places)
-        ctx.geometry = geometry
+        ctx.geometry, ctx.kept = geometry, None
+        ctx.apart = all(length <= stride for length, stride in zip(size, step, strict=True))
+        ctx.apart = ctx.apart and tuple(apart) == (1, 1)
         pooled: torch.Tensor = outputs
         return pooled
 
     @staticmethod
     def backward(ctx: Any, outer: torch.Tensor) -> tuple[torch.Tensor, None]:
         inputs, places = ctx.saved_tensors
-        return _applied(_Unpooled, outer, inputs.detach(), places, ctx.geometry), None
+        if torch.is_grad_enabled() or not ctx.apart:  # the result may be kept, or places be met twice
+            return _applied(_Unpooled, outer, inputs.detach(), places, ctx.geometry), None
+        if ctx.kept is None:
+            ctx.kept = _Unpooling(inputs, places)
+        return ctx.kept(outer), None
 
 
 class _Unpooled(torch.autograd.Function):
@@ -184,10 +194,42 @@ class _Unpooled(torch.autograd.Function):
         return _taken(along, places), None, None, None
 
 
+class _Unpooling:
+    """Puts values at flat places of the last two dimensions of one tensor, again and again.
+
+    Parameters
+    ----------
+    inputs, places
+        The pooling's inputs, for their shape, and its indices, no two of which may be the same.
+    """
+
+    def __init__(self, inputs: torch.Tensor, places: torch.Tensor) -> None:
+        examples, channels, height, width = inputs.shape
+        self.last = places.is_contiguous(memory_format=torch.channels_last)
+        if self.last:
+            self.values = inputs.new_zeros(examples, height * width, channels)
+            self.image = self.values.view(examples, height, width, channels).permute(0, 3, 1, 2)
+            self.places = _pixels(places)
+        else:
+            self.values = inputs.new_zeros(examples, channels, height * width)
+            self.image = self.values.view(inputs.shape)
+            self.places = places.flatten(2)
+
+    def __call__(self, outer: torch.Tensor) -> torch.Tensor:
+        """The tensor with these values, in the inputs' shape; the next call changes it."""
+        source = _pixels(outer) if self.last else outer.flatten(2)
+        self.values.scatter_(1 if self.last else 2, self.places, source)
+        return self.image
+
+
 def _taken(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Values at flat places of the last two dimensions, in the memory layout that they have."""
     if places.is_contiguous(memory_format=torch.channels_last):
-        pixels = values.permute(0, 2, 3, 1).flatten(1, 2)
-        rows = places.permute(0, 2, 3, 1)
-        return pixels.gather(1, rows.flatten(1, 2)).view(rows.shape).permute(0, 3, 1, 2)
+        shape = places.permute(0, 2, 3, 1).shape
+        return _pixels(values).gather(1, _pixels(places)).view(shape).permute(0, 3, 1, 2)
     return values.flatten(2).gather(2, places.flatten(2)).view(places.shape)
+
+
+def _pixels(values: torch.Tensor) -> torch.Tensor:
+    """Channels last, the two dimensions before them as one."""
+    return values.permute(0, 2, 3, 1).flatten(1, 2)

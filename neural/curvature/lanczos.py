@@ -30,6 +30,9 @@ _BEFORE_ABSENCE = 12
 _COLD_LEAST = 8
 """Products of a search that knows nothing before its bound is believed: a start can miss the largest."""
 
+_KEPT = 0.7
+"""Part of a vector's norm that one orthogonalisation has to leave to be enough (Kahan and Parlett)."""
+
 _ZERO = 1e-13
 """Part of the operator's norm below which an eigenvalue is zero to double precision."""
 
@@ -209,8 +212,11 @@ class LanczosSpace:
         if not (math.isfinite(before) and before > 0):
             return False
         target.div_(before)
-        self._orthogonalised(target, self.rows[:place])
+        self._orthogonalised(target, self.rows[:place], passes=1)
         norm = float(torch.linalg.vector_norm(target))
+        if norm < _KEPT:  # what is left has lost digits; after a second pass it has none to lose
+            self._orthogonalised(target, self.rows[:place], passes=1)
+            norm = float(torch.linalg.vector_norm(target))
         target.div_(norm)
         return norm > 1e3 * torch.finfo(target.dtype).eps
 
@@ -225,10 +231,12 @@ class LanczosSpace:
             if self._accept(self.rows[place]):
                 return
 
-    def _orthogonalised(self, vector: torch.Tensor, basis: torch.Tensor) -> tuple[Array, Array]:
+    def _orthogonalised(
+        self, vector: torch.Tensor, basis: torch.Tensor, passes: int = 2
+    ) -> tuple[Array, Array]:
         """Remove from a vector, in place, its part in the vectors found and the basis; the coefficients."""
         outside, inside = np.zeros(len(self.found)), np.zeros(len(basis))
-        for _ in range(2):
+        for _ in range(passes):
             for block, sums in ((self.found, outside), (basis, inside)):
                 if len(block):
                     coefficients = block @ vector

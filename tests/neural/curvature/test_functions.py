@@ -98,6 +98,31 @@ def test_the_hessian_through_max_pooling_is_pytorch_s(name: str, channels_last: 
     torch.testing.assert_close(Hessian(Objective(model), batch).matrix(), expected, rtol=1e-10, atol=1e-13)
 
 
+class Pooled(nn.Module):
+    """A learned image, pooled directly and beside a branch of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = nn.Parameter(torch.linspace(-1, 1, 24).cos().view(1, 1, 4, 6))
+        self.readout = nn.Linear(6, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        image = torch.tanh(self.image)
+        pooled = functional.max_pool2d(self.image, 2) + functional.max_pool2d(image, 2)
+        pooled = pooled + functional.avg_pool2d(image * self.image, 2)
+        out: torch.Tensor = self.readout(inputs * pooled.flatten())
+        return out
+
+
+def test_a_pooling_s_kept_tensor_is_not_changed_by_other_branches_or_later_products() -> None:
+    model = Pooled().double()
+    batch = Batch(torch.linspace(0, 1, 24, dtype=torch.float64).view(4, 6), torch.tensor([0, 1, 1, 0]))
+    expected = dense_hessian(model, batch)
+    hessian = Hessian(Objective(model), batch)
+    for _ in range(2):
+        torch.testing.assert_close(hessian.matrix(), expected, rtol=1e-10, atol=1e-13)
+
+
 def test_operations_that_nothing_is_gained_from_are_left_alone() -> None:
     image = torch.randn(2, 3, 5, 5, requires_grad=True)
     weight = torch.randn(4, 3, 3, 3, requires_grad=True)
