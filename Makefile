@@ -56,6 +56,7 @@ ledger: $(READY)
 
 bench-curvature: $(BENCH_READY)
 	$(BIN)/python tests/benchmarks/bench_curvature.py
+	for shape in layers tensor; do MALLOC_MMAP_THRESHOLD_=65536 $(BIN)/python tests/benchmarks/tracker_memory.py $$shape || exit 1; done
 
 stress: $(READY)
 	$(BIN)/python tests/benchmarks/stress_tracker.py

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from .objective import Batch, Objective
 
     Pieces = Sequence[torch.Tensor]
-    Products = Callable[[Pieces], Pieces]
-    """A product, tensor by tensor, on one kept graph."""
+    Deposit = Callable[[int, torch.Tensor], None]
+    """Takes what belongs to the parameter of an index, a tensor that it may change and keep."""
+    Products = Callable[[Pieces, Deposit], None]
+    """A product on one kept graph, from pieces in the parameters' shapes."""
 
 
 class Graph:
@@ -101,13 +103,10 @@ class Jacobian:
         )
         return found.detach()
 
-    def back(self, cotangent: torch.Tensor) -> Pieces:
+    def back(self, cotangent: torch.Tensor, deposit: Deposit) -> None:
         """`J^T u`, in the leaves' shapes."""
-        if not self.outputs.requires_grad:
-            return [torch.zeros_like(leaf) for leaf in self.leaves]
-        return torch.autograd.grad(
-            self.outputs, self.leaves, cotangent, retain_graph=True, materialize_grads=True
-        )
+        if self.outputs.requires_grad:
+            deposit_gradients([self.outputs], [cotangent], self.leaves, deposit)
 
     @cached_property
     def _pulled(self) -> tuple[torch.Tensor, Pieces]:
@@ -141,25 +140,49 @@ def reverse_product(gradients: Pieces, leaves: Pieces) -> Products:
     """The derivative of a gradient along a direction, from the gradient's kept graph."""
     kept = [index for index, gradient in enumerate(gradients) if gradient.requires_grad]
 
-    def product(direction: Pieces) -> Pieces:
-        if not kept:
-            return [torch.zeros_like(leaf) for leaf in leaves]
-        return torch.autograd.grad(
-            [gradients[index] for index in kept],
-            leaves,
-            [direction[index] for index in kept],
-            retain_graph=True,
-            materialize_grads=True,
-        )
+    def product(direction: Pieces, deposit: Deposit) -> None:
+        if kept:
+            along = [direction[index] for index in kept]
+            deposit_gradients([gradients[index] for index in kept], along, leaves, deposit)
 
     return product
+
+
+def deposit_gradients(tensors: Pieces, weights: Pieces, leaves: Pieces, deposit: Deposit) -> None:
+    """Gradients of a weighted sum, each handed over, and freed, as soon as it is whole: never all at once.
+
+    Leaves that the sum does not depend on get none. Its graph is kept.
+    """
+
+    def hand_over(leaf: torch.Tensor, *, index: int) -> None:
+        gradient, leaf.grad = leaf.grad, None
+        if gradient is not None:
+            deposit(index, gradient)
+
+    hooks = [
+        leaf.register_post_accumulate_grad_hook(partial(hand_over, index=index))  # type: ignore[no-untyped-call]
+        for index, leaf in enumerate(leaves)
+    ]
+    try:
+        torch.autograd.backward(tensors, weights, retain_graph=True, inputs=leaves)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for leaf in leaves:
+            leaf.grad = None
 
 
 def forward_product(
     scalar: Callable[[Mapping[str, torch.Tensor]], torch.Tensor], leaves: Mapping[str, torch.Tensor]
 ) -> Products:
     """The derivative of a scalar's gradient along a direction, by forward over reverse; no graph is kept."""
-    return forward_derivative(torch.func.grad(scalar), leaves, lambda found: list(found.values()))
+    derivative = forward_derivative(torch.func.grad(scalar), leaves, lambda found: list(found.values()))
+
+    def product(direction: Pieces, deposit: Deposit) -> None:
+        for index, piece in enumerate(derivative(direction)):
+            deposit(index, piece)
+
+    return product
 
 
 def forward_derivative(

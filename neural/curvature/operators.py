@@ -16,7 +16,7 @@ from .metric import Metric
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .graph import Pieces, Products
+    from .graph import Deposit, Pieces, Products
     from .objective import Batch, Objective
 
 _T = TypeVar("_T")
@@ -133,14 +133,14 @@ class CurvatureOperator(ABC):
             raise explain_failure(self.objective, self.batch, error) from error
 
     def _product(self, vector: torch.Tensor) -> torch.Tensor:
-        scaled = self._scaled(vector)
+        scaled, total = self._scaled(vector), _Gathering(self)
         if self._kept is not None:
-            return self.gathered(self._kept(scaled))
-        total = torch.zeros_like(vector)
+            self._kept(scaled, total.add)
+            return total.vector()
         for part in self.batch.parts(self._at_once):
             share = part.examples / self.batch.examples
-            total += share * self.gathered(self._products(Graph(self.objective, part))(scaled))
-        return total
+            self._products(Graph(self.objective, part))(scaled, partial(total.add, share=share))
+        return total.vector()
 
     @abstractmethod
     def _products(self, graph: Graph) -> Products:
@@ -164,18 +164,53 @@ class CurvatureOperator(ABC):
         ]
 
     def gathered(self, pieces: Pieces) -> torch.Tensor:
-        """`P^1/2` applied to pieces, as one vector; frees each piece as it goes."""
-        out = torch.empty(self.objective.size, dtype=self.dtype, device=self.device)
-        remaining, begin = list(reversed(pieces)), 0
-        del pieces
-        for root in self.metric.roots:
-            piece = remaining.pop()
-            place = out[begin : begin + piece.numel()].view(piece.shape)
-            place.copy_(piece)
-            if not _is_one(root):
-                place.mul_(root)
-            begin += piece.numel()
-        return out
+        """`P^1/2` applied to pieces in the parameters' shapes, as one vector."""
+        total = _Gathering(self)
+        for index, piece in enumerate(pieces):
+            total.add(index, piece.clone())
+        return total.vector()
+
+
+class _Gathering:
+    """`P^1/2` times what belongs to each parameter, as it comes, in one vector.
+
+    Memory is touched only where something has come: pieces and vector together are one vector, not two. A
+    lone parameter's piece becomes the vector.
+    """
+
+    def __init__(self, operator: CurvatureOperator) -> None:
+        self._values = list(operator.objective.parameters.values())
+        self._roots = operator.metric.roots
+        self._sizes = [value.numel() for value in self._values]
+        self._total = torch.empty(sum(self._sizes), dtype=operator.dtype, device=operator.device)
+        self._empty = set(range(len(self._values)))
+
+    def add(self, index: int, piece: torch.Tensor, share: float = 1.0) -> None:
+        """Add a share of what belongs to a parameter; the piece is changed, and may be kept."""
+        root = self._roots[index]
+        own = piece.is_contiguous() and not piece._is_zerotensor()
+        for factor in (root, share):
+            if not _is_one(factor):
+                piece = piece.mul_(factor) if own else piece * factor
+        if index not in self._empty:
+            self._place(index).add_(piece)
+            return
+        self._empty.remove(index)
+        alone = len(self._values) == 1 and piece.is_contiguous() and piece.dtype == self._total.dtype
+        if alone:
+            self._total = piece.view(-1)
+        else:
+            self._place(index).copy_(piece)
+
+    def vector(self) -> torch.Tensor:
+        """The vector, shape (n,), zero where nothing has come."""
+        for index in self._empty:
+            self._place(index).zero_()
+        return self._total
+
+    def _place(self, index: int) -> torch.Tensor:
+        begin = sum(self._sizes[:index])
+        return self._total[begin : begin + self._sizes[index]].view(self._values[index].shape)
 
 
 def _is_one(root: float | torch.Tensor) -> bool:
@@ -239,12 +274,12 @@ class GaussNewton(CurvatureOperator):
         jacobian, along = graph.jacobian, self._along(graph)
         free, gradient = graph.loss_in_outputs
 
-        def product(direction: Pieces) -> Pieces:
-            moved = along(direction)
+        def product(direction: Pieces, deposit: Deposit) -> None:
             if not gradient.requires_grad:
-                return jacobian.back(torch.zeros_like(moved))
+                return
+            moved = along(direction)
             (curved,) = torch.autograd.grad(gradient, free, moved, retain_graph=True, materialize_grads=True)
-            return jacobian.back(curved)
+            jacobian.back(curved, deposit)
 
         return product
 
@@ -261,10 +296,11 @@ class TangentKernel(CurvatureOperator):
         outputs, jacobian, along = graph.outputs, graph.jacobian, self._along(graph)
         self._outputs = outputs
 
-        def product(direction: Pieces) -> Pieces:
+        def product(direction: Pieces, deposit: Deposit) -> None:
             (cotangent,) = direction
-            weights = self.gathered(jacobian.back(cotangent.view_as(outputs)))
-            return (along(self._scaled(weights)) / graph.batch.examples,)
+            weights = _Gathering(self)
+            jacobian.back(cotangent.view_as(outputs), weights.add)
+            deposit(0, along(self._scaled(weights.vector())) / graph.batch.examples)
 
         return product
 
@@ -299,7 +335,9 @@ class TangentKernel(CurvatureOperator):
     def _product(self, vector: torch.Tensor) -> torch.Tensor:
         if self._kept is None:
             raise RuntimeError  # the constructor refuses parts
-        return self._kept((vector.to(self._outputs.dtype),))[0].reshape(-1).to(self.dtype)
+        found: list[torch.Tensor] = []
+        self._kept((vector.to(self._outputs.dtype),), lambda _index, piece: found.append(piece))
+        return found[0].reshape(-1).to(self.dtype)
 
 
 def _loss_at(objective: Objective, part: Batch, leaves: Mapping[str, torch.Tensor]) -> torch.Tensor:

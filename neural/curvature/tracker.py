@@ -108,8 +108,8 @@ class SpectrumTracker:
     seed
         Of the random vectors: the same calls give the same bits.
     vectors
-        Vectors of the basis, which with two more of a product's own are what is held beyond the graph; by
-        default 32 or what 64 MiB hold, and not less than count + 3.
+        Vectors of the basis; by default 32 or what 64 MiB hold, and not less than count + 3. With one or two
+        more, a product's own, they are what is held beyond the graph (`make bench-curvature` measures it).
     max_products
         Of one pair, at which the call gives up, with a warning and `converged` false.
 

@@ -1,0 +1,27 @@
+"""Ten million parameters: the right eigenvalue, in few vectors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "tracker_memory.py"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize("shape", ["layers", "tensor"])
+def test_ten_million_parameters_converge_in_block_plus_four_vectors_beyond_the_graph(shape: str) -> None:
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run(
+        [sys.executable, SCRIPT, shape], env=environment, capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    assert found["parameters"] == 10**7
+    assert found["converged"]
+    assert abs(found["quotient"] - found["value"]) <= found["error_bound"]
+    assert found["vectors"] <= found["block"] + 4
