@@ -27,7 +27,8 @@ _POOLINGS = frozenset({torch.max_pool2d, functional.max_pool2d})
 class LeanSecondDerivatives(TorchFunctionMode):
     """Inside, convolutions of data and two-dimensional max pooling are those of this module.
 
-    Values and derivatives are the same. Forward differentiation does not go through them.
+    Values and derivatives are the same. Forward differentiation does not go through them, and inside
+    `torch.func` transforms PyTorch's own are left in place.
     """
 
     def __torch_function__(
@@ -40,7 +41,9 @@ class LeanSecondDerivatives(TorchFunctionMode):
         """Replace a call if it is one of these."""
         del types
         named = kwargs or {}
-        if function in _CONVOLUTIONS:
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # inside vmap and the like
+            found = None
+        elif function in _CONVOLUTIONS:
             found = _convolution(_CONVOLUTIONS[function], *args, **named)
         elif function in _POOLINGS:
             found = _max_pooling(*args, **named)

@@ -158,8 +158,7 @@ class Objective:
             Whether to use the operations of `functions`, which only reverse passes go through.
         """
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
-        operations = LeanSecondDerivatives() if lean else nullcontext()
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), self.own_randomness(), operations:
+        with torch.enable_grad(), self.own_randomness(), operations(lean=lean):
             return functional_call(self.model, {**buffers, **leaves}, (_arranged(batch.inputs),))
 
     def loss_of(self, outputs: Any, batch: Batch) -> torch.Tensor:
@@ -198,6 +197,16 @@ class Objective:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self._seed)
             yield
+
+
+@contextmanager
+def operations(*, lean: bool = True) -> Iterator[None]:
+    """Inside, attention is by the math kernel and, if so wished, the operations of `functions` are used.
+
+    Derivatives are taken inside, too, where `torch.utils.checkpoint` runs parts of a model again.
+    """
+    with sdpa_kernel(SDPBackend.MATH), LeanSecondDerivatives() if lean else nullcontext():
+        yield
 
 
 def _arranged(inputs: torch.Tensor) -> torch.Tensor:

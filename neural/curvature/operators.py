@@ -12,6 +12,7 @@ from ...errors import invalid, require_known, require_whole
 from .diagnosis import explain_failure
 from .graph import Graph, forward_derivative, forward_product, gradients_of, reverse_product
 from .metric import Metric
+from .objective import operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -126,7 +127,8 @@ class CurvatureOperator(ABC):
     def _explained(self, work: Callable[[], _T]) -> _T:
         """Work whose failure is explained by the module that causes it."""
         try:
-            return work()
+            with operations(lean=self.differentiation == "reverse"):
+                return work()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

@@ -24,6 +24,7 @@ from .estimates import (
     undefined,
 )
 from .graph import Graph
+from .objective import operations
 from .operators import CurvatureOperator, GaussNewton, Hessian, Residual, TangentKernel
 from .stochastic import estimate_trace
 from .tracker import Eigenpairs, NotConvergedWarning, SpectrumTracker
@@ -118,7 +119,8 @@ class MeasurementState:
             graph = Graph(self.objective, part)
             share = part.examples / self.batch.examples
             if graph.loss.requires_grad:
-                pieces = torch.autograd.grad(graph.loss, graph.leaf_list, materialize_grads=True)
+                with operations():
+                    pieces = torch.autograd.grad(graph.loss, graph.leaf_list, materialize_grads=True)
                 total += share * hessian.gathered(pieces)
         return total
 

@@ -4,13 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from superconsistency.neural.curvature import Batch, Hessian, Objective
+from superconsistency.errors import InputError
+from superconsistency.neural.curvature import Batch, GaussNewton, Hessian, Objective, Residual
 from superconsistency.neural.curvature.functions import LeanSecondDerivatives
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from superconsistency.neural.curvature.operators import CurvatureOperator
 
 CONVOLUTIONS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "strided": (lambda: nn.Conv2d(2, 3, 3, stride=2, padding=1), (2, 7, 6)),
@@ -142,3 +146,68 @@ def test_operations_that_nothing_is_gained_from_are_left_alone() -> None:
         "_DataConvolutionBackward",
         "_MaxPoolingBackward",
     ]
+
+
+class Again(nn.Module):
+    """A module whose activations are computed again in the backward pass."""
+
+    def __init__(self, inner: nn.Module, *, reentrant: bool = False) -> None:
+        super().__init__()
+        self.inner, self.reentrant = inner, reentrant
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = checkpoint(self.inner, inputs, use_reentrant=self.reentrant)
+        return out
+
+
+def recomputing(wrap: Callable[[nn.Module], nn.Module]) -> tuple[nn.Module, Batch]:
+    """Convolution of data, dropout, pooling and attention, the modules wrapped."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        features = nn.Sequential(nn.Conv2d(1, 3, 3), nn.MaxPool2d(2), nn.Tanh(), nn.Dropout(0.3))
+        block = nn.TransformerEncoderLayer(12, 2, 8, dropout=0.0, batch_first=True)
+        shaping = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 12)))
+        model = nn.Sequential(wrap(features), shaping, wrap(block), nn.Flatten(), nn.Linear(12, 3)).double()
+        inputs = torch.randn(5, 1, 6, 6, dtype=torch.float64)
+    return model, Batch(inputs, torch.tensor([0, 1, 2, 0, 1]))
+
+
+@pytest.mark.parametrize("kind", [Hessian, GaussNewton, Residual])
+def test_activation_checkpointing_changes_nothing(kind: type[CurvatureOperator]) -> None:
+    plain, again = (
+        kind(Objective(model), batch) for model, batch in map(recomputing, (nn.Sequential, Again))
+    )
+    vector = torch.linspace(-1, 1, plain.size, dtype=torch.float64)
+    for _ in range(2):
+        torch.testing.assert_close(again(vector), plain(vector), rtol=1e-12, atol=1e-14)
+
+
+def test_reentrant_checkpointing_is_refused_by_the_name_of_its_module() -> None:
+    model, batch = recomputing(lambda inner: Again(inner, reentrant=True))
+    model = nn.Sequential(nn.Conv2d(1, 1, 1).double(), model)
+    with pytest.raises(InputError, match=r"not differentiable twice in 1\.0 \(Again\)"):
+        Hessian(Objective(model), batch)
+
+
+class Mapped(nn.Module):
+    """A convolution and a pooling of one example, mapped over examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.readout = nn.Conv2d(1, 3, 3), nn.Linear(12, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        def one(image: torch.Tensor) -> torch.Tensor:
+            return functional.max_pool2d(torch.tanh(self.convolution(image[None])), 2)[0]
+
+        out: torch.Tensor = self.readout(torch.vmap(one)(inputs).flatten(1))
+        return out
+
+
+def test_a_model_that_maps_over_examples_has_its_own_hessian() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Mapped().double()
+        batch = Batch(torch.randn(4, 1, 6, 6, dtype=torch.float64), torch.tensor([0, 1, 1, 0]))
+    matrix = Hessian(Objective(model), batch).matrix()
+    torch.testing.assert_close(matrix, dense_hessian(model, batch), rtol=1e-10, atol=1e-13)
