@@ -95,9 +95,19 @@ def curvature(
         differentiation=differentiation,
     )
     choices = Choices(
-        factory, data, examples, loss, checkpoint, learning_rate,
-        plain, evaluation, double, seed, device, examples_at_once,
-    )  # fmt: skip
+        factory,
+        data=data,
+        examples=examples,
+        loss=loss,
+        checkpoint=checkpoint,
+        learning_rate=learning_rate,
+        plain=plain,
+        evaluation=evaluation,
+        double=double,
+        seed=seed,
+        device=device,
+        examples_at_once=examples_at_once,
+    )
     with _users_code():
         subject = load_subject(choices)
         keep = _Keeper(output, subject, meter)

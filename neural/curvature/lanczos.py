@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from .reductions import inner_products, norm
+
 if TYPE_CHECKING:
     from ...theory import Array
     from .operators import SymmetricOperator
@@ -133,7 +135,7 @@ class LanczosSpace:
         self.projection[: self.dimension, place] = self.projection[place, : self.dimension] = inside
         self._next = image
         self._foreseen = np.zeros(self.dimension)
-        self._foreseen[-1] = float(torch.linalg.vector_norm(image))
+        self._foreseen[-1] = norm(image)
         return True
 
     def ritz(self) -> tuple[Array, Array]:
@@ -208,17 +210,17 @@ class LanczosSpace:
         if target.data_ptr() != vector.data_ptr():
             target.copy_(vector)
         self._next = None
-        before = float(torch.linalg.vector_norm(target))
+        before = norm(target)
         if not (math.isfinite(before) and before > 0):
             return False
         target.div_(before)
         self._orthogonalised(target, self.rows[:place], passes=1)
-        norm = float(torch.linalg.vector_norm(target))
-        if norm < _KEPT:  # what is left has lost digits; after a second pass it has none to lose
+        length = norm(target)
+        if length < _KEPT:  # what is left has lost digits; after a second pass it has none to lose
             self._orthogonalised(target, self.rows[:place], passes=1)
-            norm = float(torch.linalg.vector_norm(target))
-        target.div_(norm)
-        return norm > 1e3 * torch.finfo(target.dtype).eps
+            length = norm(target)
+        target.div_(length)
+        return length > 1e3 * torch.finfo(target.dtype).eps
 
     def _draw(self) -> None:
         """A random direction as the next row; what it is linked to is unknown, so nothing is foreseen."""
@@ -239,9 +241,9 @@ class LanczosSpace:
         for _ in range(passes):
             for block, sums in ((self.found, outside), (basis, inside)):
                 if len(block):
-                    coefficients = block @ vector
-                    vector.addmv_(block.T, coefficients, alpha=-1)
-                    sums[:] += coefficients.double().cpu().numpy()
+                    coefficients = inner_products(block, vector)
+                    vector.addmv_(block.T, coefficients.to(vector.dtype), alpha=-1)
+                    sums[:] += coefficients.cpu().numpy()
         return outside, inside
 
 

@@ -26,6 +26,7 @@ from .estimates import (
 from .graph import Graph
 from .objective import operations
 from .operators import CurvatureOperator, GaussNewton, Hessian, Residual, TangentKernel
+from .reductions import inner_product, inner_products, norm
 from .stochastic import estimate_trace
 from .tracker import Eigenpairs, NotConvergedWarning, SpectrumTracker
 
@@ -140,7 +141,7 @@ def _loss(state: MeasurementState) -> Estimate:
 
 
 def _gradient_norm(state: MeasurementState) -> Estimate:
-    return finite(float(torch.linalg.vector_norm(state.gradient.double())))
+    return finite(norm(state.gradient))
 
 
 def _sharpness(state: MeasurementState) -> Estimate:
@@ -187,19 +188,19 @@ def _trace(state: MeasurementState) -> Estimate:
 
 def _directional_sharpness(state: MeasurementState) -> Estimate:
     """`g.Hg / |g|^2`, what a gradient step meets."""
-    norm = float(torch.linalg.vector_norm(state.gradient))
-    if norm == 0:
+    length = norm(state.gradient)
+    if length == 0:
         return undefined("the gradient is zero")
-    direction = state.gradient / norm
-    return finite(float(direction @ state.operator(Hessian)(direction)))
+    direction = state.gradient / length
+    return finite(inner_product(direction, state.operator(Hessian)(direction)))
 
 
 def _gradient_alignment(state: MeasurementState) -> Estimate:
     """Part of the squared gradient in the space of the Hessian's top eigenvectors."""
-    norm = float(torch.linalg.vector_norm(state.gradient))
-    if norm == 0:
+    length = norm(state.gradient)
+    if length == 0:
         return undefined("the gradient is zero")
-    inside = torch.linalg.vector_norm(state.top.vectors @ (state.gradient / norm))
+    inside = torch.linalg.vector_norm(inner_products(state.top.vectors, state.gradient / length))
     return from_vectors(float(inside) ** 2, [state.top])
 
 
@@ -209,17 +210,18 @@ def _ggn_share(state: MeasurementState) -> Estimate:
     if not top.value:
         return undefined("the sharpness is zero")
     vector = top.vectors[0]
-    share = float(vector @ state.operator(GaussNewton)(vector)) / top.value
-    norm = state.tracked("ggn", GaussNewton).value
+    share = inner_product(vector, state.operator(GaussNewton)(vector)) / top.value
+    largest = state.tracked("ggn", GaussNewton).value
     second = float(top.values[1]) if len(top.values) > 1 else top.following
     angle = angle_of(top.residuals[:1], top.value - second)
-    return estimated(share, 2 * angle * max(norm, abs(share * top.value)) / abs(top.value), [top])
+    return estimated(share, 2 * angle * max(largest, abs(share * top.value)) / abs(top.value), [top])
 
 
 def _ggn_overlap(state: MeasurementState) -> Estimate:
     """Overlap of the top spaces of H and G, `|V_H^T V_G|_F^2 / k`, from 0 to 1."""
     top, ggn = state.top, state.tracked("ggn", GaussNewton)
-    overlap = float(torch.linalg.matrix_norm(top.vectors @ ggn.vectors.T)) ** 2 / len(top.vectors)
+    couplings = torch.stack([inner_products(top.vectors, vector) for vector in ggn.vectors])
+    overlap = float(torch.linalg.matrix_norm(couplings)) ** 2 / len(top.vectors)
     return from_vectors(overlap, [top, ggn])
 
 

@@ -13,6 +13,7 @@ from scipy.special import ndtr
 
 from ...errors import require_positive, require_whole
 from .lanczos import LanczosSpace
+from .reductions import inner_product
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,7 @@ def _hutchinson(
     found = []
     for _ in range(draws):
         signs = _drawn(operator, generator, operator.size).sign()
-        found.append(float(signs @ operator(signs)))
+        found.append(inner_product(signs, operator(signs)))
     samples = np.array(found)
     return float(samples.mean()), _standard_error(samples) if np.isfinite(samples).all() else math.inf
 

@@ -11,6 +11,7 @@ import torch
 
 from ...errors import invalid, require_known, require_whole
 from .lanczos import Aim, LanczosSpace, Pair, combine, error_bound, is_near, largest_pair
+from .reductions import norm
 
 if TYPE_CHECKING:
     from ...theory import Array
@@ -301,11 +302,11 @@ class _Search:
 
     def _perturb(self, row: torch.Tensor, chance: float) -> None:
         """Bring a vector to norm one and add a random one; nothing but that if there is no vector."""
-        norm = float(torch.linalg.vector_norm(row))
-        if norm > 0:
-            row.div_(norm)
+        length = norm(row)
+        if length > 0:
+            row.div_(length)
         drawn = torch.randn(len(row), generator=self.tracker.generator, dtype=row.dtype)
-        row.add_(drawn.to(row.device), alpha=chance / float(torch.linalg.vector_norm(drawn)))
+        row.add_(drawn.to(row.device), alpha=chance / norm(drawn))
 
     def _together(self, pairs: list[Pair]) -> list[Pair]:
         """Rayleigh-Ritz on all vectors found, whose couplings are known, and bounds for the whole of them."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from superconsistency.neural.curvature import Batch, DenseOperator, Hessian, Objective, SpectrumTracker
+from superconsistency.neural.curvature.reductions import inner_product
 from torch import nn
 
 PARAMETERS = 10**7
@@ -61,7 +62,7 @@ def main(shape: str) -> None:
     found = SpectrumTracker(vectors=ROWS, tolerance=TOLERANCE)(hessian)
     peak = kibibytes("VmHWM")
     top = found.vectors[0]
-    quotient = float(top @ hessian(top))
+    quotient = inner_product(top, hessian(top)) / inner_product(top, top)
     vector = PARAMETERS * hessian.dtype.itemsize / 1024
     document = {
         "parameters": hessian.size,

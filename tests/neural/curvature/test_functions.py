@@ -26,6 +26,16 @@ CONVOLUTIONS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "three-dimensional": (lambda: nn.Conv3d(2, 2, 2), (2, 3, 4, 3)),
 }
 
+APART: dict[str, Callable[[], nn.Module]] = {
+    "patches": lambda: nn.Conv2d(3, 2, 3, stride=3),
+    "strided beyond the window": lambda: nn.Conv2d(3, 2, (2, 3), stride=(4, 3), padding=1, bias=False),
+    "padded by more than is left over": lambda: nn.Conv2d(3, 2, 3, stride=5, padding=2),
+    "one pixel": lambda: nn.Conv2d(3, 2, 1),
+    "one window": lambda: nn.Conv2d(3, 2, (7, 9), stride=9),
+    "overlapping": lambda: nn.Conv2d(3, 2, 3, stride=2),
+    "grouped": lambda: nn.Conv2d(3, 3, 2, stride=2, groups=3),
+}
+
 POOLINGS: dict[str, nn.Module] = {
     "halving": nn.MaxPool2d(2),
     "overlapping": nn.MaxPool2d(3, stride=2, padding=1),
@@ -86,6 +96,27 @@ def test_the_hessian_through_a_convolution_of_data_is_pytorch_s(name: str) -> No
         layer = build()
     model, batch = network(layer, shape=shape)
     expected = dense_hessian(model, batch)
+    torch.testing.assert_close(Hessian(Objective(model), batch).matrix(), expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("name", APART)
+def test_the_hessian_through_a_convolution_without_overlap_is_pytorch_s(
+    name: str, channels_last: bool
+) -> None:
+    build = APART[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        layers = (nn.Conv2d(2, 3, 2), nn.Softplus(), build())
+    model, batch = network(*layers, shape=(2, 8, 10))
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    expected = dense_hessian(model, batch)
+    image = torch.randn(1, 3, 7, 9, dtype=torch.float64, requires_grad=True)
+    with LeanSecondDerivatives():
+        lean = layers[2](image)
+    torch.testing.assert_close(lean, layers[2](image), rtol=1e-13, atol=1e-14)
+    assert ("Convolution" in type(lean.grad_fn).__name__) == (name in {"overlapping", "grouped"})
     torch.testing.assert_close(Hessian(Objective(model), batch).matrix(), expected, rtol=1e-10, atol=1e-13)
 
 

