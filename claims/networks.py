@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from ..neural import Images
+    from ..neural import Dataset
 
 WIDTHS = (32, 64, 128)
 SEEDS = 3
@@ -47,7 +47,7 @@ _RECIPES = {
 
 
 @cache
-def _images(settings: Settings) -> Images:
+def _images(settings: Settings) -> Dataset:
     images = load_images(settings.data_dir, download=settings.download)
     return images.to(resolve_device(settings.device))
 

@@ -150,7 +150,7 @@ def train(
     kept = output or _default_output(grid.empty(data), config.parametrization.name)
     options.check_outputs(kept, figure)
     if not as_json:
-        stderr().print(f"training on {data.name} ({len(data.labels)} images), device {place}; keeping {kept}")
+        stderr().print(f"training on {data.name} ({data.examples} examples), device {place}; keeping {kept}")
     keeper = RecordKeeper(kept)
     with _interruptible(keeper), progress_bar("training") as progress:
         result = neural.train_grid(grid, data, on_progress=progress, on_measurement=keeper.keep_partial)

@@ -14,7 +14,7 @@ from .curvature import (
     TangentKernel,
     stability_threshold,
 )
-from .data import Images, load_images
+from .data import Dataset, load_images
 from .device import resolve_device
 from .grid import Grid, train_grid
 from .training import TrainingConfig
@@ -22,11 +22,11 @@ from .two_layer import TwoLayerLinear, dense_hessian, descend
 
 __all__ = [
     "Batch",
+    "Dataset",
     "Eigenpairs",
     "GaussNewton",
     "Grid",
     "Hessian",
-    "Images",
     "Metric",
     "NotConvergedWarning",
     "Objective",

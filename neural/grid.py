@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from .data import Images
+    from .data import Dataset
 
 _MEASURED = ("sharpness", "sharpness_error", "sharpness_residual", "hessian_products")
 
@@ -50,7 +50,7 @@ class Grid:
         for run in product(self.widths, self.learning_rates, self.seeds):
             check_run(*run)
 
-    def empty(self, data: Images) -> xr.Dataset:
+    def empty(self, data: Dataset) -> xr.Dataset:
         """The grid's record before any run.
 
         Raises
@@ -58,7 +58,7 @@ class Grid:
         InputError
             If a batch is larger than the data.
         """
-        config, examples = self.config, len(data.labels)
+        config, examples = self.config, len(data.targets)
         if config.batch_size > examples:
             raise invalid(
                 "batch size",
@@ -82,7 +82,7 @@ class Grid:
                 "data": data.name,
                 "examples": examples,
                 "probe_hash": Probe(config, data).hash,
-                "device": str(data.images.device),
+                "device": str(data.inputs.device),
             },
             data_hash=data.hash,
         )
@@ -90,7 +90,7 @@ class Grid:
 
 def train_grid(
     grid: Grid,
-    data: Images,
+    data: Dataset,
     *,
     on_progress: Callable[[float, float], None] | None = None,
     on_measurement: Callable[[xr.Dataset], None] | None = None,

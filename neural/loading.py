@@ -171,7 +171,7 @@ def _source(data: str | Path | None, seed: int) -> tuple[str, torch.Tensor, torc
     path = None if data is None else Path(data)
     if path is None or path.is_dir():
         images = load_images(path)
-        return images.name, images.images, images.labels
+        return images.name, images.inputs, images.targets
     if path.suffix == ".npz":
         return path.name, *_pair(str(data), _arrays(path))
     if path.suffix in {".pt", ".pth"}:

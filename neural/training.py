@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..theory import Parametrization
-    from .data import Images
+    from .data import Dataset
 
 _LARGEST_RATE = 1e30
 """Times the widest network's factor it is still a single-precision number."""
@@ -101,12 +101,12 @@ class Diverged(NamedTuple):
 class Probe:
     """The fixed examples that every run is measured on, chosen before training and the same for all runs."""
 
-    def __init__(self, config: TrainingConfig, data: Images) -> None:
-        order = np.random.default_rng(config.probe_seed).permutation(len(data.labels))
+    def __init__(self, config: TrainingConfig, data: Dataset) -> None:
+        order = np.random.default_rng(config.probe_seed).permutation(len(data.targets))
         largest = max(config.evaluation_examples, config.hessian_examples)
-        chosen = torch.from_numpy(order[:largest]).to(data.labels.device)
-        self.images = data.images[chosen].contiguous(memory_format=torch.channels_last)
-        self.labels = data.labels[chosen]
+        chosen = torch.from_numpy(order[:largest]).to(data.targets.device)
+        self.images = data.inputs[chosen].contiguous(memory_format=torch.channels_last)
+        self.labels = data.targets[chosen]
         self.evaluated = slice(0, config.evaluation_examples)
         curved = slice(0, config.hessian_examples)
         self.batch = Batch(self.images[curved], self.labels[curved])
@@ -130,7 +130,7 @@ class Probe:
 
 def train(
     config: TrainingConfig,
-    data: Images,
+    data: Dataset,
     probe: Probe,
     *,
     width: int,
@@ -152,10 +152,10 @@ def train(
     on_step
         Called with the number of steps taken.
     """
-    device = data.images.device
+    device = data.inputs.device
     model = SimpleConvNet(config.parametrization, width, torch_generator(seed, width)).to(device)
     optimizer = torch.optim.SGD(parameter_groups(model, learning_rate))
-    batches = _batches(len(data.labels), config.batch_size, torch_generator(seed), device)
+    batches = _batches(len(data.targets), config.batch_size, torch_generator(seed), device)
     tracker = SpectrumTracker(tolerance=config.tolerance, seed=_seed(seed, width) % 2**53)
     losses: list[torch.Tensor] = []
     measured = frozenset(config.measured_steps)
@@ -177,10 +177,10 @@ def train(
 
 
 def _sgd_step(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, data: Images, batch: torch.Tensor
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, data: Dataset, batch: torch.Tensor
 ) -> torch.Tensor:
-    images = data.images[batch].contiguous(memory_format=torch.channels_last)
-    loss = functional.cross_entropy(model(images), data.labels[batch])
+    images = data.inputs[batch].contiguous(memory_format=torch.channels_last)
+    loss = functional.cross_entropy(model(images), data.targets[batch])
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call] # torch leaves backward untyped
     optimizer.step()

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .cifar import read_cifar10
+from .dataset import Dataset
 from .download import download_cifar10
-from .images import Images, digits
+from .images import digits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def load_images(data_dir: Path | None = None, *, download: bool = False, progress: bool = False) -> Images:
+def load_images(data_dir: Path | None = None, *, download: bool = False, progress: bool = False) -> Dataset:
     """CIFAR-10 from a folder or a download, else the built-in digits.
 
     Raises
@@ -27,4 +28,4 @@ def load_images(data_dir: Path | None = None, *, download: bool = False, progres
     return digits()
 
 
-__all__ = ["Images", "digits", "download_cifar10", "load_images", "read_cifar10"]
+__all__ = ["Dataset", "digits", "download_cifar10", "load_images", "read_cifar10"]

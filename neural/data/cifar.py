@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import invalid
-from .images import SIDE, Images, from_pixels
+from .images import SIDE, from_pixels
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
 
 FOLDER = "cifar-10-batches-py"
 TRAINING_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -18,7 +21,7 @@ _PIXELS = 3 * SIDE * SIDE
 _CLASSES = 10
 
 
-def read_cifar10(folder: Path) -> Images:
+def read_cifar10(folder: Path) -> Dataset:
     """Read the five training files of CIFAR-10.
 
     Parameters

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from superconsistency.console import print_json, progress_bar
 from superconsistency.errors import invalid
-from superconsistency.neural import Batch, Images, SpectrumTracker, TrainingConfig, load_images
+from superconsistency.neural import Batch, Dataset, SpectrumTracker, TrainingConfig, load_images
 from superconsistency.neural.curvature import objective
 from superconsistency.neural.training import Diverged, Measurement, Probe, train
 from superconsistency.theory import parametrization
@@ -64,7 +64,7 @@ The first two seek the largest eigenvalue in modulus, on networks reparametrized
 class Recorder(Probe):
     """Keeps a copy of the network wherever a run is measured."""
 
-    def __init__(self, config: TrainingConfig, data: Images) -> None:
+    def __init__(self, config: TrainingConfig, data: Dataset) -> None:
         super().__init__(config, data)
         self.networks: list[torch.nn.Module] = []
 
@@ -89,7 +89,9 @@ def configured(steps: int, every: int, examples: int, *, sharpness: bool) -> Tra
     )
 
 
-def a_run(config: TrainingConfig, data: Images, probe: Probe, width: int, seed: int) -> Iterator[Measurement]:
+def a_run(
+    config: TrainingConfig, data: Dataset, probe: Probe, width: int, seed: int
+) -> Iterator[Measurement]:
     """The measurements of a run, as they are made.
 
     Raises
@@ -108,7 +110,7 @@ def a_run(config: TrainingConfig, data: Images, probe: Probe, width: int, seed: 
         yield measurement
 
 
-def networks(width: int, options: argparse.Namespace, data: Images) -> list[torch.nn.Module]:
+def networks(width: int, options: argparse.Namespace, data: Dataset) -> list[torch.nn.Module]:
     """The networks at the measured steps of a run."""
     config = configured(options.steps, options.every, TRACKED_ON, sharpness=False)
     recorder = Recorder(config, data)
@@ -135,7 +137,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - begun, result
 
 
-def compare(width: int, examples: int, models: list[torch.nn.Module], data: Images) -> dict[str, Any]:
+def compare(width: int, examples: int, models: list[torch.nn.Module], data: Dataset) -> dict[str, Any]:
     """All sides on the same networks, side by side, with their figures."""
     batch = Probe(configured(1, 1, examples, sharpness=True), data).batch
     own = partial(ours, SpectrumTracker(tolerance=TOLERANCE, seed=SEED), batch)
@@ -204,7 +206,7 @@ def advance(run: Iterator[Measurement], step: int) -> None:
             return
 
 
-def tracking_cost(width: int, options: argparse.Namespace, data: Images) -> dict[str, Any]:
+def tracking_cost(width: int, options: argparse.Namespace, data: Dataset) -> dict[str, Any]:
     """Wall time of runs with the sharpness at every measured step over runs without, in turns.
 
     What is charged to tracking includes the loss on the same images, and its cold start.
@@ -239,7 +241,7 @@ def _turned_sides(index: int) -> tuple[int, int]:
     return (0, 1) if index % 2 else (1, 0)
 
 
-def product_costs(width: int, examples: int, model: torch.nn.Module, data: Images) -> dict[str, Any]:
+def product_costs(width: int, examples: int, model: torch.nn.Module, data: Dataset) -> dict[str, Any]:
     """Milliseconds of a product by way of differentiation and memory layout, and of the graph it needs."""
     batch = Probe(configured(1, 1, examples, sharpness=True), data).batch
     plain = copy.deepcopy(model)
@@ -331,7 +333,7 @@ def tracking_words(cost: dict[str, Any]) -> str:
 
 
 def measured(
-    width: int, options: argparse.Namespace, data: Images, show: Callable[[Any], None]
+    width: int, options: argparse.Namespace, data: Dataset, show: Callable[[Any], None]
 ) -> dict[str, Any]:
     """Everything at one width; each part is shown when it is known, so that a run cut short is not lost."""
     models = networks(width, options, data)

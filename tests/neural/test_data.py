@@ -72,11 +72,11 @@ class Caller:
 def test_cifar_is_read_from_its_folder_or_the_one_above(tmp_path: Path, inside: bool) -> None:
     root = write_folder(tmp_path)
     images = load_images(root / FOLDER if inside else root)
-    assert images.images.shape == (35, 3, 32, 32)
+    assert images.inputs.shape == (35, 3, 32, 32)
     first = official(7, 0)
     expected = torch.from_numpy(first["data"].reshape(7, 3, 32, 32)).float() / 127.5 - 1
-    torch.testing.assert_close(images.images[:7].contiguous(), expected)
-    assert images.labels[:7].tolist() == first["labels"]
+    torch.testing.assert_close(images.inputs[:7].contiguous(), expected)
+    assert images.targets[:7].tolist() == first["labels"]
 
 
 def test_a_pickle_that_imports_os_is_refused_and_runs_nothing(
@@ -153,11 +153,11 @@ def test_a_missing_folder_or_file_is_refused(tmp_path: Path) -> None:
 
 def test_digits_need_no_folder() -> None:
     images = load_images()
-    assert images.images.shape == (1797, 3, 32, 32)
-    assert images.images.min() == -1
-    assert images.images.max() == pytest.approx(1.0)
-    assert torch.equal(images.images[:, 0], images.images[:, 2])
-    assert images.labels.bincount().min() > 170
+    assert images.inputs.shape == (1797, 3, 32, 32)
+    assert images.inputs.min() == -1
+    assert images.inputs.max() == pytest.approx(1.0)
+    assert torch.equal(images.inputs[:, 0], images.inputs[:, 2])
+    assert images.targets.bincount().min() > 170
 
 
 def test_the_hash_tells_data_sets_apart(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
 def test_a_download_is_verified_and_unpacked_by_name_only(server: tuple[str, str], tmp_path: Path) -> None:
     url, checksum = server
     folder = download_cifar10(tmp_path / "cache", url=url, sha256=checksum, progress=True)
-    assert read_cifar10(folder).images.shape == (35, 3, 32, 32)
+    assert read_cifar10(folder).inputs.shape == (35, 3, 32, 32)
     assert sorted(path.name for path in folder.iterdir()) == list(TRAINING_FILES)
     assert not (tmp_path / "escaped").exists()
 

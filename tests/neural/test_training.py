@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from superconsistency.errors import InputError
-from superconsistency.neural import Grid, Images, SimpleConvNet, TrainingConfig, resolve_device, train_grid
+from superconsistency.neural import Dataset, Grid, SimpleConvNet, TrainingConfig, resolve_device, train_grid
 from superconsistency.neural.convnet import parameter_groups
 from superconsistency.neural.data.images import from_pixels
 from superconsistency.neural.training import Probe, torch_generator
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 
 @pytest.fixture(scope="module")
-def data() -> Images:
+def data() -> Dataset:
     generator = np.random.default_rng(0)
     labels = np.arange(96) % 10
     pixels = generator.integers(0, 256, (96, 3, 32, 32), dtype=np.uint8)
@@ -36,13 +36,13 @@ def config(**changes: Any) -> TrainingConfig:
     return replace(base, **changes)
 
 
-def test_a_run_is_plain_sgd_with_the_tables_rates(data: Images) -> None:
+def test_a_run_is_plain_sgd_with_the_tables_rates(data: Dataset) -> None:
     record = train_grid(Grid(config(measure_sharpness=False), (4,), (0.1,), (3,)), data)
     model = SimpleConvNet(parametrization("mup"), 4, torch_generator(3, 4))
     order = torch_generator(3)
     batches = [batch for _ in range(2) for batch in torch.chunk(torch.randperm(96, generator=order), 3)]
     for batch in batches:
-        loss = functional.cross_entropy(model(data.images[batch]), data.labels[batch])
+        loss = functional.cross_entropy(model(data.inputs[batch]), data.targets[batch])
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         with torch.no_grad():
             for group, gradient in zip(parameter_groups(model, 0.1), gradients, strict=True):
@@ -51,14 +51,14 @@ def test_a_run_is_plain_sgd_with_the_tables_rates(data: Images) -> None:
     assert float(record["loss"][0, 0, 0, -1]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(data: Images) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(data: Dataset) -> None:
     grid = Grid(config(), (4, 8), (0.1,), (0, 1))
     first, second = train_grid(grid, data), train_grid(grid, data)
     assert first.identical(second)
     assert (first["loss"][:, :, 0] != first["loss"][:, :, 1]).all()
 
 
-def test_measuring_the_sharpness_does_not_change_training(data: Images) -> None:
+def test_measuring_the_sharpness_does_not_change_training(data: Dataset) -> None:
     with_it, without = (
         train_grid(Grid(config(measure_sharpness=measure), (4,), (0.1,), (0,)), data)["loss"]
         for measure in (True, False)
@@ -66,7 +66,7 @@ def test_measuring_the_sharpness_does_not_change_training(data: Images) -> None:
     np.testing.assert_array_equal(with_it, without)
 
 
-def test_sharpness_comes_with_its_residual_and_cost(data: Images) -> None:
+def test_sharpness_comes_with_its_residual_and_cost(data: Dataset) -> None:
     record = train_grid(Grid(config(), (4,), (0.1,), (0,)), data)
     assert (record["sharpness"] > 0).all()
     assert (record["sharpness_residual"] < 0.01 * record["sharpness"]).all()
@@ -74,7 +74,7 @@ def test_sharpness_comes_with_its_residual_and_cost(data: Images) -> None:
     assert record.attrs["data_hash"] == data.hash
 
 
-def test_divergence_ends_a_run_with_its_step_and_leaves_the_others_alone(data: Images) -> None:
+def test_divergence_ends_a_run_with_its_step_and_leaves_the_others_alone(data: Dataset) -> None:
     grid = Grid(config(steps=12, measure_every=4), (4,), (0.1, 1e18), (0,))
     record = train_grid(grid, data)
     fine, wild = (record.isel(width=0, seed=0, learning_rate=index) for index in (0, 1))
@@ -86,7 +86,7 @@ def test_divergence_ends_a_run_with_its_step_and_leaves_the_others_alone(data: I
     assert int(wild["completed"]) == 1
 
 
-def test_every_measurement_is_offered_for_saving(data: Images) -> None:
+def test_every_measurement_is_offered_for_saving(data: Dataset) -> None:
     seen: list[int] = []
     train_grid(
         Grid(config(), (4, 8), (0.1,), (0,)),
@@ -96,20 +96,20 @@ def test_every_measurement_is_offered_for_saving(data: Images) -> None:
     assert seen == [1, 2, 3, 4, 5, 6, 6]
 
 
-def test_progress_ends_at_the_whole(data: Images) -> None:
+def test_progress_ends_at_the_whole(data: Dataset) -> None:
     calls: list[tuple[float, float]] = []
     grid = Grid(config(measure_sharpness=False), (8, 4), (0.1,), (0,))
     train_grid(grid, data, on_progress=lambda *call: calls.append(call))
     assert calls[-1][0] == pytest.approx(calls[-1][1])
 
 
-def test_zero_steps_measure_the_initialisation(data: Images) -> None:
+def test_zero_steps_measure_the_initialisation(data: Dataset) -> None:
     record = train_grid(Grid(config(steps=0), (1,), (0.1,), (0,)), data)
     assert record["step"].to_numpy().tolist() == [0]
     assert np.isfinite(record["sharpness"]).all()
 
 
-def test_a_batch_larger_than_the_data_is_refused(data: Images) -> None:
+def test_a_batch_larger_than_the_data_is_refused(data: Dataset) -> None:
     with pytest.raises(InputError, match="batch size is 97; accepted: 1 to 96"):
         train_grid(Grid(config(batch_size=97), (4,), (0.1,), (0,)), data)
 
@@ -145,7 +145,7 @@ def test_a_run_too_large_to_make_is_refused(run: tuple[int, float, int]) -> None
         Grid(config(), (width,), (rate,), (seed,))
 
 
-def test_the_larger_fixed_set_holds_the_smaller(data: Images) -> None:
+def test_the_larger_fixed_set_holds_the_smaller(data: Dataset) -> None:
     probe = Probe(config(evaluation_examples=8, hessian_examples=20), data)
     assert len(probe.labels) == 20
     assert len(probe.labels[probe.evaluated]) == 8
