@@ -21,9 +21,20 @@ from .flow import conserved, final_sharpness_mup, final_sharpness_ntp, integrate
 from .fluctuations import Deviation, growth_factors, predicted_deviation
 from .generalised import Descent, LinearNetwork
 from .observables import OBSERVABLES, Observable
-from .parametrization import PARAMETRIZATIONS, LayerRule, Parametrization, Scale, parametrization
+from .parametrization import (
+    KINDS,
+    OPTIMIZERS,
+    PARAMETRIZATIONS,
+    TABLE,
+    BranchRule,
+    LayerRule,
+    Parametrization,
+    Scale,
+    parametrization,
+)
 from .planar import PlanarMap, PlanarState, UniversalState, universal_step
 from .problem import Array, IsotropicTarget, Problem, uniform_target
+from .scaling import Exponents, Regime, depth_exponents, gradient_scale, regime, width_exponents
 from .stability import (
     flattest_minimizer,
     jacobian,
@@ -39,12 +50,17 @@ if TYPE_CHECKING:
     from .symbolic import Derivation
 
 __all__ = [
+    "KINDS",
     "OBSERVABLES",
+    "OPTIMIZERS",
     "PARAMETRIZATIONS",
     "READINGS",
+    "TABLE",
     "Array",
+    "BranchRule",
     "Descent",
     "Deviation",
+    "Exponents",
     "IsotropicTarget",
     "LatentState",
     "LayerRule",
@@ -55,11 +71,13 @@ __all__ = [
     "PlanarMap",
     "PlanarState",
     "Problem",
+    "Regime",
     "Scale",
     "UniversalState",
     "Weights",
     "best_learning_rate",
     "conserved",
+    "depth_exponents",
     "derivation",
     "draw_overlaps",
     "evolve",
@@ -67,6 +85,7 @@ __all__ = [
     "final_sharpness_ntp",
     "flattest_minimizer",
     "gaussian_weights",
+    "gradient_scale",
     "growth_factors",
     "initial_state",
     "integrate",
@@ -80,9 +99,11 @@ __all__ = [
     "one_step_loss",
     "parametrization",
     "predicted_deviation",
+    "regime",
     "smallest_minimizer_sharpness",
     "uniform_target",
     "universal_step",
+    "width_exponents",
     "wishart_state",
 ]
 

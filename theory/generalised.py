@@ -138,7 +138,7 @@ class GeneralisedState(NamedTuple):
 def gaussian_layers(network: LinearNetwork, generator: np.random.Generator) -> Layers:
     """Draw the raw weights at initialisation."""
     sizes = {"fan_in": float(network.dimension), "width": float(network.width)}
-    first = float(network.parametrization.hidden.variance.at(**sizes))
+    first = float(network.parametrization.input.variance.at(**sizes))
     second = float(network.parametrization.readout.variance.at(**sizes | {"fan_in": float(network.width)}))
     return Layers(
         math.sqrt(first) * generator.standard_normal((network.dimension, network.width)),

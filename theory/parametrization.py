@@ -1,13 +1,14 @@
 """The parametrization table: multipliers, initial variances and learning rates as exact exponents.
 
-A parametrization is data. Each layer kind has three monomials in the layer's `fan_in` and the network's
-`width`; everything else (the latent coupling, the learning-rate metric, what depends on width) is derived.
+A parametrization is data. Each kind of layer has monomials in its `fan_in` and the network's `width` and
+`depth`; everything else (the latent coupling, the learning-rate metric, what depends on width, how far each
+layer moves) is derived.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from types import MappingProxyType
@@ -39,7 +40,7 @@ class Scale:
             powers[name] = powers.get(name, Fraction(0)) + power
         return Scale.of(**powers)
 
-    def __pow__(self, power: int) -> Scale:
+    def __pow__(self, power: int | Fraction) -> Scale:
         return Scale.of(**{name: exponent * power for name, exponent in self.exponents})
 
     def rename(self, **names: str) -> Scale:
@@ -62,6 +63,11 @@ class Scale:
         return dict(self.exponents).get(name, Fraction(0))
 
 
+SGD, ADAM, ADAMW = "sgd", "adam", "adamw"
+OPTIMIZERS = (SGD, ADAM, ADAMW)
+"""Optimizers that the table has learning rates for."""
+
+
 @dataclass(frozen=True)
 class LayerRule:
     """How one kind of layer is scaled.
@@ -71,14 +77,82 @@ class LayerRule:
     multiplier
         Factor in the forward pass, in front of the weight.
     variance
-        Variance of each weight at initialisation.
+        Variance of each weight at initialisation; biases and normalisations start at constants.
     learning_rate
         The layer's SGD learning rate divided by the base rate `eta0`.
+    adam
+        The same for Adam and AdamW.
     """
 
     multiplier: Scale = Scale()
     variance: Scale = Scale()
     learning_rate: Scale = Scale()
+    adam: Scale = Scale()
+
+    def rate(self, optimizer: str) -> Scale:
+        """The learning rate over `eta0` under an optimizer.
+
+        Raises
+        ------
+        InputError
+            If the table has no such optimizer.
+        """
+        require_known("optimizer", optimizer, OPTIMIZERS)
+        return self.learning_rate if optimizer == SGD else self.adam
+
+    def rescaled(self, factor: Scale) -> LayerRule:
+        """The rule that trains the same function with a multiplier this many times larger.
+
+        The weight is the smaller; its gradient the larger. SGD's rate goes with the inverse square, Adam's,
+        whose steps do not know the gradient's size (its epsilon scaled with it), with the inverse.
+
+        Notes
+        -----
+        Source: the symmetry of abc-parametrizations, Yang and Hu 2021, and Yang et al. 2022 (Tensor Programs
+        V), Lemma J.1.
+        """
+        return LayerRule(
+            self.multiplier * factor,
+            self.variance * factor**-2,
+            self.learning_rate * factor**-2,
+            self.adam * factor**-1,
+        )
+
+    def within(self, branch: BranchRule) -> LayerRule:
+        """The rule of such a layer inside a residual branch."""
+        return replace(
+            self, learning_rate=self.learning_rate * branch.learning_rate, adam=self.adam * branch.adam
+        )
+
+
+@dataclass(frozen=True)
+class BranchRule:
+    """How a residual branch is scaled.
+
+    Attributes
+    ----------
+    multiplier
+        Factor in front of the branch.
+    learning_rate, adam
+        Further factors on the learning rates of all parameters inside, under SGD and under Adam.
+    """
+
+    multiplier: Scale = Scale()
+    learning_rate: Scale = Scale()
+    adam: Scale = Scale()
+
+
+KINDS = INPUT, HIDDEN, READOUT, EMBEDDING, NORM, BIAS, READOUT_BIAS = (
+    "input",
+    "hidden",
+    "readout",
+    "embedding",
+    "norm",
+    "bias",
+    "readout bias",
+)
+"""Kinds of layers, by what grows with the width (input: outputs; hidden: both sides; readout: inputs);
+lookups of tokens; vectors that multiply (norm) or are added (bias)."""
 
 
 class StartingScales(NamedTuple):
@@ -92,9 +166,12 @@ class StartingScales(NamedTuple):
     """Variance of each entry of `w`, whose mean is zero."""
 
 
+_RESCALABLE = ("hidden", "readout", "first", "embedding")
+
+
 @dataclass(frozen=True)
 class Parametrization:
-    """One row of the table, for SGD.
+    """One row of the table.
 
     Attributes
     ----------
@@ -103,20 +180,76 @@ class Parametrization:
     title
         Name for figures and tables.
     hidden
-        Rule of every layer before the readout.
+        Rule of layers whose inputs and outputs grow with the width.
     readout
         Rule of the last layer, whose `fan_in` is the width.
+    first
+        Rule of the first layer; None is the hidden one's.
+    embedding
+        Rule of a table of token vectors.
+    vector
+        Rule of biases and normalisations of hidden layers. A readout's bias is not scaled.
+    branch
+        Rule of residual branches.
     """
 
     name: str
     title: str
     hidden: LayerRule
     readout: LayerRule
+    first: LayerRule | None = None
+    embedding: LayerRule = LayerRule()
+    vector: LayerRule = LayerRule()
+    branch: BranchRule = BranchRule()
+
+    @property
+    def input(self) -> LayerRule:
+        """Rule of the first layer."""
+        return self.hidden if self.first is None else self.first
+
+    def rule(self, kind: str, *, in_branch: bool = False) -> LayerRule:
+        """The rule of a kind of layer, and of such a layer inside a residual branch.
+
+        Raises
+        ------
+        InputError
+            If there is no such kind.
+        """
+        require_known("kind of layer", kind, KINDS)
+        vector = self.vector
+        rules = (self.input, self.hidden, self.readout, self.embedding, vector, vector, LayerRule())
+        rule = dict(zip(KINDS, rules, strict=True))[kind]
+        return rule.within(self.branch) if in_branch else rule
+
+    @property
+    def knows_depth(self) -> bool:
+        """Whether anything is scaled with the depth."""
+        return self.branch != BranchRule()
+
+    def rescaled(self, **factors: Scale) -> Parametrization:
+        """An equivalent row: some kinds with multipliers this many times larger, the same function trained.
+
+        Parameters
+        ----------
+        **factors
+            By the name of a rule: `hidden`, `readout`, `first`, `embedding`.
+        """
+        for name in factors:
+            require_known("rule", name, _RESCALABLE)
+        one = Scale()
+        return replace(
+            self,
+            name=f"{self.name}, rescaled",
+            hidden=self.hidden.rescaled(factors.get("hidden", one)),
+            readout=self.readout.rescaled(factors.get("readout", one)),
+            first=self.input.rescaled(factors.get("first", one)),
+            embedding=self.embedding.rescaled(factors.get("embedding", one)),
+        )
 
     @cached_property
     def multiplier(self) -> Scale:
         """Output multiplier of the two-layer linear network, `w = multiplier * E V`."""
-        return self._two_layer(self.hidden.multiplier, self.readout.multiplier)
+        return self._two_layer(self.input.multiplier, self.readout.multiplier)
 
     @cached_property
     def learning_rate(self) -> Scale:
@@ -128,7 +261,7 @@ class Parametrization:
             If the two layers are trained at different rates, for which Theorem 5.1 does not hold.
         """
         rates = {
-            self.hidden.learning_rate.rename(fan_in="dimension"),
+            self.input.learning_rate.rename(fan_in="dimension"),
             self.readout.learning_rate.rename(fan_in="width"),
         }
         if len(rates) != 1:
@@ -153,7 +286,7 @@ class Parametrization:
     @cached_property
     def start(self) -> StartingScales:
         """Mean of `e` and `v` and variance of `w` at initialisation (Proposition C.1)."""
-        first = self.hidden.variance.rename(fan_in="dimension")
+        first = self.input.variance.rename(fan_in="dimension")
         second = self.readout.variance.rename(fan_in="width")
         neurons = Scale.of(width=1)
         return StartingScales(
@@ -168,25 +301,49 @@ class Parametrization:
 
 
 _FAN_IN = Scale.of(fan_in=-HALF)
+_WIDTH = Scale.of(width=1)
+_NTP = LayerRule(_FAN_IN)
+_SP = LayerRule(variance=Scale.of(fan_in=-1))
+
+_MUP = Parametrization(
+    "mup",
+    "μP",
+    hidden=LayerRule(_FAN_IN, learning_rate=_WIDTH, adam=_FAN_IN),
+    readout=LayerRule(_FAN_IN * Scale.of(width=-HALF), learning_rate=_WIDTH),
+    first=LayerRule(_FAN_IN, learning_rate=_WIDTH, adam=_FAN_IN**-1),
+    embedding=LayerRule(learning_rate=_WIDTH),
+    vector=LayerRule(learning_rate=_WIDTH),
+)
 
 PARAMETRIZATIONS: Mapping[str, Parametrization] = MappingProxyType(
     {
-        "ntp": Parametrization("ntp", "NTP", hidden=LayerRule(_FAN_IN), readout=LayerRule(_FAN_IN)),
-        "mup": Parametrization(
-            "mup",
-            "μP",
-            hidden=LayerRule(_FAN_IN, learning_rate=Scale.of(width=1)),
-            readout=LayerRule(_FAN_IN * Scale.of(width=-HALF), learning_rate=Scale.of(width=1)),
+        "ntp": Parametrization("ntp", "NTP", hidden=_NTP, readout=_NTP),
+        "mup": _MUP,
+        "sp": Parametrization("sp", "SP", hidden=_SP, readout=_SP),
+    }
+)
+"""The rows that do not know depth (Noci et al. 2024: Sec. 2 and 5 for NTP and muP with gamma0 = 1, App. C.3
+for SP; Table 8 of Yang et al. 2022 for muP's Adam, brought to these multipliers)."""
+
+TABLE: Mapping[str, Parametrization] = MappingProxyType(
+    {
+        **PARAMETRIZATIONS,
+        "depth-mup": replace(
+            _MUP,
+            name="depth-mup",
+            title="Depth-μP",
+            branch=BranchRule(Scale.of(depth=-HALF), adam=Scale.of(depth=-HALF)),
         ),
-        "sp": Parametrization(
-            "sp",
-            "SP",
-            hidden=LayerRule(variance=Scale.of(fan_in=-1)),
-            readout=LayerRule(variance=Scale.of(fan_in=-1)),
+        "1/l": replace(
+            _MUP,
+            name="1/l",
+            title="1/L",
+            branch=BranchRule(Scale.of(depth=-1), learning_rate=Scale.of(depth=1)),
         ),
     }
 )
-"""The table (Noci et al. 2024, Sec. 2 and 5 for NTP and muP with gamma0 = 1; App. C.3 for SP)."""
+"""The whole table: with Depth-muP (Table 1 of Noci et al. 2024; Yang et al. 2023, Bordelon et al. 2023) and
+branches of 1/L, at rates that keep them training (Bordelon et al. 2023: eta0 L^(2 alpha - 1))."""
 
 
 def parametrization(name: str) -> Parametrization:
@@ -197,5 +354,5 @@ def parametrization(name: str) -> Parametrization:
     InputError
         If the name is not in the table.
     """
-    require_known("parametrization", name.lower(), PARAMETRIZATIONS)
-    return PARAMETRIZATIONS[name.lower()]
+    require_known("parametrization", name.lower(), TABLE)
+    return TABLE[name.lower()]

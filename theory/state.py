@@ -128,8 +128,6 @@ def _neurons(problem: Problem, generator: np.random.Generator, block: int = 2**2
 def _deviations(problem: Problem) -> Array:
     """Standard deviations of a neuron's weights, shape (D + 1,)."""
     table, width, dimension = problem.parametrization, float(problem.width), float(problem.dimension)
-    deviations: Array = np.full(
-        problem.dimension + 1, table.hidden.variance.at(fan_in=dimension, width=width)
-    )
+    deviations: Array = np.full(problem.dimension + 1, table.input.variance.at(fan_in=dimension, width=width))
     deviations[-1] = table.readout.variance.at(fan_in=width, width=width)
     return np.sqrt(deviations)

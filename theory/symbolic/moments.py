@@ -56,7 +56,7 @@ def initial_moments(parametrization: Parametrization) -> Mapping[str, Moments]:
     Source: Proposition C.1 for NTP and muP, App. C.3.2 for SP.
     """
     sizes = {"width": N, "dimension": D}
-    first = parametrization.hidden.variance.rename(fan_in="dimension").at(**sizes)
+    first = parametrization.input.variance.rename(fan_in="dimension").at(**sizes)
     second = parametrization.readout.variance.rename(fan_in="width").at(**sizes)
     variances = {FIRST: sp.sympify(first), OTHER: sp.sympify(first), SECOND: sp.sympify(second)}
     multiplier, gram = (getattr(parametrization, name).at(**sizes) for name in ("multiplier", "gram"))
