@@ -55,7 +55,7 @@ def figure_1(settings: FigureSettings) -> Drawing:
             config.parametrization,
             steps=steps // 2,
             measure_every=steps // 8,
-            measure_sharpness=False,
+            quantities=(),
             evaluation_examples=512,
         )
         grid = Grid(quick, _FIGURE_1_WIDTHS, recipe.learning_rates, seeds[:1])

@@ -1,6 +1,5 @@
 """Real networks: models, data, training and curvature, in PyTorch."""
 
-from .convnet import SimpleConvNet
 from .curvature import (
     Batch,
     Eigenpairs,
@@ -14,14 +13,17 @@ from .curvature import (
     TangentKernel,
     stability_threshold,
 )
-from .data import Dataset, load_images
+from .data import Augmentation, Dataset, load_dataset, load_images
 from .device import resolve_device
-from .grid import Grid, train_grid
-from .training import TrainingConfig
+from .networks import NETWORKS, SimpleConvNet, network
+from .training import Checkpoint, Grid, Optimizer, TrainingConfig, train_grid
 from .two_layer import TwoLayerLinear, dense_hessian, descend
 
 __all__ = [
+    "NETWORKS",
+    "Augmentation",
     "Batch",
+    "Checkpoint",
     "Dataset",
     "Eigenpairs",
     "GaussNewton",
@@ -30,6 +32,7 @@ __all__ = [
     "Metric",
     "NotConvergedWarning",
     "Objective",
+    "Optimizer",
     "Residual",
     "SimpleConvNet",
     "SpectrumTracker",
@@ -38,7 +41,9 @@ __all__ = [
     "TwoLayerLinear",
     "dense_hessian",
     "descend",
+    "load_dataset",
     "load_images",
+    "network",
     "resolve_device",
     "stability_threshold",
     "train_grid",

@@ -15,7 +15,7 @@ import torch
 
 from ..errors import InputError, invalid, require_whole
 from .curvature import Batch
-from .data import load_images
+from .data import load_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ LARGEST_SEED = 2**63 - 1
 DEFAULT_EXAMPLES = 512
 """Examples drawn where the number is left open and there are as many."""
 
-SOURCES = "a folder with CIFAR-10, an .npz or .pt file with inputs and targets, or module:function"
+SOURCES = "a folder with a known data set, an .npz or .pt file with inputs and targets, or module:function"
 
 
 class Built(NamedTuple):
@@ -170,8 +170,8 @@ def _source(data: str | Path | None, seed: int) -> tuple[str, torch.Tensor, torc
     """Name, inputs and targets of a whole data set."""
     path = None if data is None else Path(data)
     if path is None or path.is_dir():
-        images = load_images(path)
-        return images.name, images.inputs, images.targets
+        known = load_dataset(folder=path)
+        return known.name, known.inputs, known.targets
     if path.suffix == ".npz":
         return path.name, *_pair(str(data), _arrays(path))
     if path.suffix in {".pt", ".pth"}:

@@ -1,12 +1,13 @@
 """The common record: schema, provenance, storage and the statistics of width dependence."""
 
-from .provenance import array_hash, versions
-from .schedule import require_schedule, schedule
+from .provenance import array_hash, provenance, versions
+from .schedule import logarithmic_schedule, require_schedule, schedule
 from .schema import (
     DIMENSIONS,
     NEVER,
     QUANTITIES,
     RUN_DIMENSIONS,
+    describe,
     empty_record,
     take_over,
     with_run_variable,
@@ -30,8 +31,11 @@ __all__ = [
     "RecordKeeper",
     "WidthDependence",
     "array_hash",
+    "describe",
     "empty_record",
     "load_record",
+    "logarithmic_schedule",
+    "provenance",
     "record_to_json",
     "require_schedule",
     "require_writable",

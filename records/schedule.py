@@ -32,6 +32,22 @@ def schedule(steps: int, every: int = 1) -> tuple[int, ...]:
     return tuple(sorted({*range(0, steps + 1, every), steps}))
 
 
+def logarithmic_schedule(steps: int, points: int = 16) -> tuple[int, ...]:
+    """Step 0 and about `points` steps from 1 to the last, evenly spaced in their logarithm.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than zero steps, or no points.
+    """
+    require_whole("steps", steps, least=0, example=200)
+    require_whole("points", points, least=1, most=_MOST, example=16)
+    if steps == 0:
+        return (0,)
+    spaced = (steps ** (index / max(1, points - 1)) for index in range(points))
+    return tuple(sorted({0, steps, *(round(step) for step in spaced)}))
+
+
 def require_schedule(record_at: Sequence[int]) -> tuple[int, ...]:
     """Steps as a tuple; `InputError` unless they ascend from at least zero."""
     steps = tuple(record_at)

@@ -38,10 +38,6 @@ QUANTITIES: dict[str, Quantity] = {
     "step": Quantity("gradient-descent steps taken", "steps"),
     "loss": Quantity("training loss", "loss"),
     "sharpness": Quantity("largest Hessian eigenvalue in the learning-rate metric", "1 / eta0"),
-    "sharpness_error": Quantity("bound on the error of the sharpness", "1 / eta0"),
-    "sharpness_residual": Quantity(
-        "residual norm of the eigenpair: some eigenvalue lies within it", "1 / eta0"
-    ),
     "hessian_products": Quantity("Hessian-vector products one measurement took", "products"),
     "ntk_sharpness": Quantity("largest eigenvalue of the neural tangent kernel", "1 / eta0"),
     "residual_norm": Quantity("norm of w - w*", "1"),
@@ -51,11 +47,43 @@ QUANTITIES: dict[str, Quantity] = {
     "residual_sharpness": Quantity("largest eigenvalue of R, kappa |w - w*|", "1 / eta0"),
     "hessian_trace": Quantity("Hessian trace in the learning-rate metric", "1 / eta0"),
     "gradient_norm": Quantity("gradient norm in the learning-rate metric", "sqrt(loss / eta0)"),
+    "accuracy": Quantity("part of the evaluation examples that are classified rightly", "1"),
+    "smallest_eigenvalue": Quantity("smallest Hessian eigenvalue in the learning-rate metric", "1 / eta0"),
+    "ggn_sharpness": Quantity("largest eigenvalue of the Gauss-Newton part G", "1 / eta0"),
+    "residual_spectral_norm": Quantity("spectral norm of R = H - G", "1 / eta0"),
+    "output_residual": Quantity("root mean square of the loss gradient in the outputs", "1"),
+    "gradient_alignment": Quantity("part of the squared gradient in the top eigenvectors", "1"),
+    "ggn_share": Quantity("part of the sharpness that the Gauss-Newton part gives", "1"),
+    "ggn_overlap": Quantity("overlap of the top eigenvectors of H and G", "1"),
     "directional_sharpness": Quantity("curvature along the gradient, learning-rate metric", "1 / eta0"),
     "diverged_step": Quantity("step at which the run diverged, -1 if it did not", "steps"),
     "truncation_error": Quantity("estimated relative error of the reduction to a few coordinates", "1"),
     "completed": Quantity("whether the run reached its last step or divergence", "1"),
 }
+
+
+_NUMBERED = {
+    "eigenvalue": Quantity("Hessian eigenvalue number {}, learning-rate metric", "1 / eta0"),
+    "ntk_eigenvalue": Quantity("eigenvalue number {} of the neural tangent kernel", "1 / eta0"),
+}
+
+
+def describe(name: str) -> Quantity:
+    """What a variable of the record is: one of `QUANTITIES`, a numbered eigenvalue, or the error of one.
+
+    Raises
+    ------
+    InputError
+        If it is none of these.
+    """
+    if name.endswith("_error") and name not in QUANTITIES:
+        whole = describe(name.removesuffix("_error"))
+        return Quantity(f"error of the {whole.long_name}", whole.units)
+    stem, _, number = name.rpartition("_")
+    if stem in _NUMBERED and number.isdigit():
+        return Quantity(_NUMBERED[stem].long_name.format(number), _NUMBERED[stem].units)
+    require_known("recorded quantity", name, QUANTITIES)
+    return QUANTITIES[name]
 
 
 def empty_record(
@@ -75,7 +103,7 @@ def empty_record(
     widths, learning_rates, seeds, steps
         Coordinates of the grid and the steps at which quantities are recorded.
     quantities
-        Names from `QUANTITIES`, each of shape (width, learning_rate, seed, step).
+        Names that `describe` knows, each of shape (width, learning_rate, seed, step).
     configuration
         Everything needed to run again; stored with seeds, versions and data hash in the attributes.
     data_hash
@@ -146,6 +174,5 @@ def take_over(record: xr.Dataset, earlier: xr.Dataset) -> None:
 
 def _describe(record: xr.Dataset) -> None:
     for name in record.variables:
-        require_known("recorded quantity", str(name), QUANTITIES)
-        quantity = QUANTITIES[str(name)]
+        quantity = describe(str(name))
         record[name].attrs.update(long_name=quantity.long_name, units=quantity.units)

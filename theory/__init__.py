@@ -22,9 +22,12 @@ from .fluctuations import Deviation, growth_factors, predicted_deviation
 from .generalised import Descent, LinearNetwork
 from .observables import OBSERVABLES, Observable
 from .parametrization import (
+    ADAM,
+    ADAMW,
     KINDS,
     OPTIMIZERS,
     PARAMETRIZATIONS,
+    SGD,
     TABLE,
     BranchRule,
     LayerRule,
@@ -50,11 +53,14 @@ if TYPE_CHECKING:
     from .symbolic import Derivation
 
 __all__ = [
+    "ADAM",
+    "ADAMW",
     "KINDS",
     "OBSERVABLES",
     "OPTIMIZERS",
     "PARAMETRIZATIONS",
     "READINGS",
+    "SGD",
     "TABLE",
     "Array",
     "BranchRule",

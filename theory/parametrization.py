@@ -166,6 +166,7 @@ class StartingScales(NamedTuple):
     """Variance of each entry of `w`, whose mean is zero."""
 
 
+_ROOT = Scale.of(fan_in=-HALF)
 _RESCALABLE = ("hidden", "readout", "first", "embedding")
 
 
@@ -191,6 +192,8 @@ class Parametrization:
         Rule of biases and normalisations of hidden layers. A readout's bias is not scaled.
     branch
         Rule of residual branches.
+    attention
+        Factor of attention logits, in the `fan_in` of a head.
     """
 
     name: str
@@ -201,6 +204,7 @@ class Parametrization:
     embedding: LayerRule = LayerRule()
     vector: LayerRule = LayerRule()
     branch: BranchRule = BranchRule()
+    attention: Scale = _ROOT
 
     @property
     def input(self) -> LayerRule:
@@ -300,19 +304,19 @@ class Parametrization:
         return first.rename(fan_in="dimension") * second.rename(fan_in="width")
 
 
-_FAN_IN = Scale.of(fan_in=-HALF)
 _WIDTH = Scale.of(width=1)
-_NTP = LayerRule(_FAN_IN)
+_NTP = LayerRule(_ROOT)
 _SP = LayerRule(variance=Scale.of(fan_in=-1))
 
 _MUP = Parametrization(
     "mup",
     "μP",
-    hidden=LayerRule(_FAN_IN, learning_rate=_WIDTH, adam=_FAN_IN),
-    readout=LayerRule(_FAN_IN * Scale.of(width=-HALF), learning_rate=_WIDTH),
-    first=LayerRule(_FAN_IN, learning_rate=_WIDTH, adam=_FAN_IN**-1),
+    hidden=LayerRule(_ROOT, learning_rate=_WIDTH, adam=_ROOT),
+    readout=LayerRule(_ROOT * Scale.of(width=-HALF), learning_rate=_WIDTH),
+    first=LayerRule(_ROOT, learning_rate=_WIDTH, adam=_ROOT**-1),
     embedding=LayerRule(learning_rate=_WIDTH),
     vector=LayerRule(learning_rate=_WIDTH),
+    attention=_ROOT**2,
 )
 
 PARAMETRIZATIONS: Mapping[str, Parametrization] = MappingProxyType(

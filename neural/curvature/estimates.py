@@ -62,11 +62,11 @@ def certified(pairs: Eigenpairs) -> Estimate:
     return Estimate(pairs.value, pairs.error_bound, kind, note=pairs.note)
 
 
-def further(pairs: Eigenpairs) -> dict[str, Estimate]:
-    """The eigenvalues after the outermost."""
+def further(name: str, pairs: Eigenpairs) -> dict[str, Estimate]:
+    """The eigenvalues after the outermost, by name and number."""
     kind = CERTIFIED if pairs.converged else NOT_CONVERGED
     return {
-        f"eigenvalue_{index + 1}": Estimate(float(value), float(bound), kind, note=pairs.note)
+        f"{name}_{index + 1}": Estimate(float(value), float(bound), kind, note=pairs.note)
         for index, (value, bound) in enumerate(zip(pairs.values, pairs.error_bounds, strict=True))
         if index and math.isfinite(value)
     }

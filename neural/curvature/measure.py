@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -54,6 +54,9 @@ class Meter:
     count
         Eigenvectors k that `gradient_alignment` and `ggn_overlap` are about. Beside the sharpness come
         `eigenvalue_2` to `eigenvalue_k`.
+    kernel_count
+        Eigenvalues k of the tangent kernel: beside `ntk_sharpness` come `ntk_eigenvalue_2` to
+        `ntk_eigenvalue_k`.
     tolerance
         Relative, of every eigenvalue.
     trace_products
@@ -76,6 +79,7 @@ class Meter:
         quantities: Sequence[str] | None = None,
         *,
         count: int = 1,
+        kernel_count: int = 1,
         tolerance: float = 1e-3,
         trace_products: int = 32,
         seed: int = 0,
@@ -89,6 +93,7 @@ class Meter:
             require_known("quantity", name, QUANTITIES)
         require_distinct("quantities", quantities)
         require_whole("count", count, least=1, example=1)
+        require_whole("kernel count", kernel_count, least=1, example=1)
         require_whole("trace products", trace_products, least=LEAST_TRACE_PRODUCTS, example=32)
         require_known("differentiation", differentiation, ("auto", *DIFFERENTIATION))
         if examples_at_once is not None:
@@ -103,7 +108,7 @@ class Meter:
                 ("ggn", count, "largest"),
                 ("residual_top", 1, "largest"),
                 ("residual_bottom", 1, "smallest"),
-                ("kernel", 1, "largest"),
+                ("kernel", kernel_count, "largest"),
             )
         }
 
@@ -143,6 +148,15 @@ class Meter:
         seconds = time.perf_counter() - begun
         return Measurements(estimates, objective.size, batch.examples, batch.hash, state.products, seconds)
 
+    def state(self) -> dict[str, Any]:
+        """What the next call's searches start from, as tensors and plain values."""
+        return {name: tracker.state() for name, tracker in self.trackers.items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from the state of a meter with the same settings."""
+        for name, tracker in self.trackers.items():
+            tracker.load(state[name])
+
     def _estimates(
         self, state: MeasurementState, on_estimate: Callable[[Mapping[str, Estimate]], None]
     ) -> dict[str, Estimate]:
@@ -152,7 +166,9 @@ class Meter:
             found = QUANTITIES[name].measure(state)
             estimates[name] = found._replace(products=state.products - before)
             if name == "sharpness":
-                estimates |= further(state.top)
+                estimates |= further("eigenvalue", state.top)
+            elif name == "ntk_sharpness":
+                estimates |= further("ntk_eigenvalue", state.kernel)
             on_estimate(dict(estimates))
         return estimates
 

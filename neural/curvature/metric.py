@@ -102,10 +102,26 @@ def _root(
             accepted="Adam after at least one step",
             remedy="take a step, or load the state of a run",
         )
-    beta1, beta2 = group["betas"]
-    steps = float(state["step"])
     second = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"]
-    corrected = (second / (1 - beta2**steps)).sqrt_().add_(group["eps"]).mul_(1 - beta1**steps)
+    return adam_root(second, float(state["step"]), rate, group["betas"], group["eps"])
+
+
+def adam_root(
+    second: torch.Tensor, steps: float, rate: float, betas: tuple[float, float], epsilon: float
+) -> torch.Tensor:
+    """Root of what Adam multiplies the gradient by at its next step: its average of squares taken as frozen.
+
+    Parameters
+    ----------
+    second
+        The average of squared gradients.
+    steps
+        Taken, at least one.
+    rate, betas, epsilon
+        Learning rate over eta0, and Adam's settings.
+    """
+    beta1, beta2 = betas
+    corrected = (second / (1 - beta2**steps)).sqrt_().add_(epsilon).mul_(1 - beta1**steps)
     root: torch.Tensor = corrected.reciprocal_().mul_(rate).sqrt_()
     return root
 

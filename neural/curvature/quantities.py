@@ -102,6 +102,11 @@ class MeasurementState:
         """The Hessian's largest."""
         return self.tracked("top", Hessian)
 
+    @property
+    def kernel(self) -> Eigenpairs:
+        """The tangent kernel's largest."""
+        return self.tracked("kernel", TangentKernel)
+
     @cached_property
     def loss(self) -> float:
         """On the whole batch."""
@@ -174,7 +179,7 @@ def _output_residual(state: MeasurementState) -> Estimate:
 
 
 def _ntk_sharpness(state: MeasurementState) -> Estimate:
-    return certified(state.tracked("kernel", TangentKernel))
+    return certified(state.kernel)
 
 
 def _trace(state: MeasurementState) -> Estimate:
@@ -239,10 +244,10 @@ QUANTITIES: dict[str, Quantity] = {
     "smallest_eigenvalue": Quantity("smallest eigenvalue of H", _smallest),
     "ggn_sharpness": Quantity("largest eigenvalue of the Gauss-Newton part G", _ggn_sharpness),
     "residual_sharpness": Quantity("largest eigenvalue of R = H - G", _residual_sharpness),
-    "residual_norm": Quantity("spectral norm of R", _residual_norm),
+    "residual_spectral_norm": Quantity("spectral norm of R", _residual_norm),
     "output_residual": Quantity("root mean square of the loss gradient in the outputs", _output_residual),
     "ntk_sharpness": Quantity("largest eigenvalue of the tangent kernel over examples", _ntk_sharpness),
-    "trace": Quantity("trace of H", _trace),
+    "hessian_trace": Quantity("trace of H", _trace),
     "directional_sharpness": Quantity("curvature along the gradient, g.Hg / |g|^2", _directional_sharpness),
     "gradient_alignment": Quantity("part of |g|^2 in the top-k eigenvectors of H", _gradient_alignment),
     "ggn_share": Quantity("part of the sharpness that G gives, v.Gv / v.Hv", _ggn_share),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -165,6 +165,29 @@ class SpectrumTracker:
             self._pairs = pairs
             self.highest = pairs[0].value if search.guarded else max(self.highest, pairs[0].value)
         return self._result(pairs, rows, search.matvecs)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next call depends on, as tensors and plain values."""
+        held = self.count + 1
+        return {
+            "generator": self.generator.get_state(),
+            "rows": None if self._rows is None else self._rows[:held].clone(),
+            "capacity": 0 if self._rows is None else len(self._rows),
+            "warm": self._warm,
+            "pairs": [pair._asdict() | {"leaks": torch.tensor(pair.leaks)} for pair in self._pairs],
+            "highest": self.highest,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from the state of a tracker with the same settings: the next call gives the same bits."""
+        self.generator.set_state(state["generator"])
+        rows = state["rows"]
+        self._rows = None
+        if rows is not None:
+            self._rows = torch.zeros(state["capacity"], rows.shape[1], dtype=rows.dtype, device=rows.device)
+            self._rows[: len(rows)] = rows
+        self._warm, self.highest = state["warm"], state["highest"]
+        self._pairs = [Pair(**pair | {"leaks": pair["leaks"].cpu().numpy()}) for pair in state["pairs"]]
 
     def _memory(self, operator: SymmetricOperator) -> torch.Tensor:
         """The rows, kept between calls while the operators are of one kind."""

@@ -1,31 +1,36 @@
-"""Images: scikit-learn's digits (built in), CIFAR-10 from a folder or the official archive."""
+"""Data sets: images, text and vectors, read into memory, and what is done to them before training."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from .augment import Augmentation, Draws
+from .catalogue import DATASETS, load_dataset, load_images
 from .cifar import read_cifar10
-from .dataset import Dataset
-from .download import download_cifar10
-from .images import digits
+from .dataset import IMAGES, TOKENS, VECTORS, Dataset
+from .download import download_cifar10, download_tiny_imagenet, download_wikitext2
+from .folders import read_image_folder, read_tiny_imagenet
+from .images import digits, from_pixels
+from .subset import stratified_subset
+from .synthetic import gaussian_regression, whitened_regression
+from .text import read_wikitext2
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-def load_images(data_dir: Path | None = None, *, download: bool = False, progress: bool = False) -> Dataset:
-    """CIFAR-10 from a folder or a download, else the built-in digits.
-
-    Raises
-    ------
-    InputError
-        If the data cannot be read.
-    """
-    if data_dir is not None:
-        return read_cifar10(data_dir)
-    if download:
-        return read_cifar10(download_cifar10(progress=progress))
-    return digits()
-
-
-__all__ = ["Dataset", "digits", "download_cifar10", "load_images", "read_cifar10"]
+__all__ = [
+    "DATASETS",
+    "IMAGES",
+    "TOKENS",
+    "VECTORS",
+    "Augmentation",
+    "Dataset",
+    "Draws",
+    "digits",
+    "download_cifar10",
+    "download_tiny_imagenet",
+    "download_wikitext2",
+    "from_pixels",
+    "gaussian_regression",
+    "load_dataset",
+    "load_images",
+    "read_cifar10",
+    "read_image_folder",
+    "read_tiny_imagenet",
+    "read_wikitext2",
+    "stratified_subset",
+    "whitened_regression",
+]

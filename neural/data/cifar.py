@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import invalid
+from ...errors import InputError, require_known
+from .files import bad_file, inner_folder, require_folder
 from .images import SIDE, from_pixels
 
 if TYPE_CHECKING:
@@ -17,35 +18,40 @@ if TYPE_CHECKING:
 
 FOLDER = "cifar-10-batches-py"
 TRAINING_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
+TEST_FILE = "test_batch"
+_FILES = {"train": TRAINING_FILES, "test": (TEST_FILE,)}
 _PIXELS = 3 * SIDE * SIDE
 _CLASSES = 10
 
 
-def read_cifar10(folder: Path) -> Dataset:
-    """Read the five training files of CIFAR-10.
+def read_cifar10(folder: Path, *, split: str = "train") -> Dataset:
+    """Read the five training files of CIFAR-10, or its test file.
 
     Parameters
     ----------
     folder
         `cifar-10-batches-py` itself or the folder that holds it. Files may hold fewer than 10,000 images.
+    split
+        `train` or `test`.
+
+    Returns
+    -------
+    Dataset
+        Of kind `images`, inputs of shape (examples, 3, 32, 32), channels last.
 
     Raises
     ------
     InputError
         If the folder or a file is missing, truncated, or holds anything but such a batch.
     """
-    root = folder / FOLDER if (folder / FOLDER).is_dir() else folder
-    if not root.is_dir():
-        raise invalid(
-            "data folder",
-            str(folder),
-            accepted=f"an existing folder with {FOLDER}/",
-            remedy="check --data-dir, or leave it out for the built-in digits",
-        )
-    batches = [read_batch(root / name) for name in TRAINING_FILES]
+    require_known("split of CIFAR-10", split, _FILES)
+    require_folder(folder, f"{FOLDER}/")
+    root = inner_folder(folder, FOLDER)
+    batches = [read_batch(root / name) for name in _FILES[split]]
     pixels = np.concatenate([batch.pixels for batch in batches])
     labels = np.concatenate([batch.labels for batch in batches])
-    return from_pixels("cifar-10", pixels.reshape(-1, 3, SIDE, SIDE), labels)
+    name = "cifar-10" if split == "train" else f"cifar-10 ({split})"
+    return from_pixels(name, pixels.reshape(-1, 3, SIDE, SIDE), labels)
 
 
 class Batch(NamedTuple):
@@ -72,7 +78,7 @@ def read_batch(path: Path) -> Batch:
     except FileNotFoundError as error:
         raise _bad_file(path, "it is missing") from error
     except Exception as error:  # a hostile pickle can raise anything; all of it means the same
-        raise _bad_file(path, str(error)[:120] or type(error).__name__) from error
+        raise _bad_file(path, error) from error
 
 
 def _checked_batch(content: Any) -> Batch:
@@ -87,13 +93,8 @@ def _checked_batch(content: Any) -> Batch:
     return Batch(pixels, labels)
 
 
-def _bad_file(path: Path, reason: str) -> Exception:
-    return invalid(
-        "data file",
-        str(path),
-        accepted=f"an official CIFAR-10 batch ({reason})",
-        remedy="restore the file from the official archive",
-    )
+def _bad_file(path: Path, why: str | Exception) -> InputError:
+    return bad_file(path, "an official CIFAR-10 batch", why, "restore the file from the official archive")
 
 
 class _ByteArray:

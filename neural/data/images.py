@@ -15,18 +15,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 32
-"""Side of every image, in pixels."""
+"""Side of the digits and of CIFAR-10's images, in pixels."""
+
+BLACK = -1.0
+"""What a pixel of value 0 is normalised to."""
 
 
 def from_pixels(
     name: str, pixels: NDArray[np.uint8], labels: NDArray[np.int64], classes: int = 10
 ) -> Dataset:
-    """Normalise 8-bit pixels, shape (examples, channels, 32, 32), by `(x - 0.5) / 0.5`."""
-    scaled = torch.from_numpy(pixels).float().div_(127.5).sub_(1.0)
+    """Normalise 8-bit pixels by `(x - 0.5) / 0.5`, `x` from 0 to 1, once and for all.
+
+    Parameters
+    ----------
+    name
+        Of the data set.
+    pixels
+        Shape (examples, channels, side, side), of any strides.
+    labels
+        Shape (examples,), from 0 to `classes - 1`.
+    classes
+        Number of outputs.
+    """
+    in_order = torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
     return Dataset(
         name,
         IMAGES,
-        scaled.contiguous(memory_format=torch.channels_last),
+        in_order.float().div_(127.5).add_(BLACK),
         torch.from_numpy(labels),
         classes,
         array_hash(pixels, labels),

@@ -27,7 +27,8 @@ from superconsistency.console import print_json, progress_bar
 from superconsistency.errors import invalid
 from superconsistency.neural import Batch, Dataset, SpectrumTracker, TrainingConfig, load_images
 from superconsistency.neural.curvature import objective
-from superconsistency.neural.training import Diverged, Measurement, Probe, train
+from superconsistency.neural.training import Cohort, Diverged, Measurement, Probe, Run
+from superconsistency.neural.training.probe import Scores
 from superconsistency.theory import parametrization
 
 if TYPE_CHECKING:
@@ -68,12 +69,12 @@ class Recorder(Probe):
         super().__init__(config, data)
         self.networks: list[torch.nn.Module] = []
 
-    def loss(self, model: torch.nn.Module) -> torch.Tensor:
+    def scores(self, model: torch.nn.Module, networks: int = 1) -> Scores:
         """The loss, as ever."""
         own = copy.deepcopy(model)
         own.zero_grad(set_to_none=True)
         self.networks.append(own)
-        return super().loss(model)
+        return super().scores(model, networks)
 
 
 def configured(steps: int, every: int, examples: int, *, sharpness: bool) -> TrainingConfig:
@@ -82,7 +83,7 @@ def configured(steps: int, every: int, examples: int, *, sharpness: bool) -> Tra
         parametrization("mup"),
         steps=steps,
         measure_every=every,
-        measure_sharpness=sharpness,
+        quantities=("sharpness",) if sharpness else (),
         hessian_examples=examples,
         evaluation_examples=examples,
         tolerance=TOLERANCE,
@@ -99,7 +100,7 @@ def a_run(
     InputError
         If it diverges.
     """
-    for measurement in train(config, data, probe, width=width, learning_rate=RATE, seed=seed):
+    for measurement in Cohort(config, data, probe, (Run(width, RATE, seed),)).train():
         if isinstance(measurement, Diverged):
             raise invalid(
                 "width",

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from superconsistency.neural import Batch, Hessian, Metric, Objective
-from superconsistency.neural.convnet import scaled_layers
+from superconsistency.neural.networks import parameter_scales, scaled_layers
 from torch.nn import functional
 
 try:
@@ -55,7 +55,7 @@ class Found(NamedTuple):
 
 def hessian(model: torch.nn.Module, batch: Batch, *, differentiation: str = "reverse") -> Hessian:
     """The Hessian of the cross-entropy in the learning-rate metric."""
-    metric = Metric.from_scales([layer.learning_rate_scale for layer in scaled_layers(model)])
+    metric = Metric.from_scales([scales.sgd for scales in parameter_scales(model).values()])
     return Hessian(Objective(model), batch, metric, differentiation=differentiation)
 
 
@@ -78,10 +78,11 @@ def missing() -> list[str]:
 def in_the_metric(model: torch.nn.Module) -> torch.nn.Module:
     """A copy, the same function, whose plain Hessian is the model's in the learning-rate metric."""
     other = copy.deepcopy(model)
-    for layer in scaled_layers(other):
-        root = math.sqrt(layer.learning_rate_scale)
-        layer.multiplier *= root
-        layer.weight.data.div_(root)
+    for _, layer in scaled_layers(other):
+        for name, scales in layer.scales.items():
+            root = math.sqrt(scales.sgd)
+            layer.scales[name] = scales._replace(multiplier=scales.multiplier * root)
+            layer.get_parameter(name).data.div_(root)
     return other
 
 

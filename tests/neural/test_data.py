@@ -1,14 +1,8 @@
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import pickle
-import tarfile
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +10,14 @@ import numpy as np
 import pytest
 import torch
 from superconsistency.errors import InputError
-from superconsistency.neural import load_images
-from superconsistency.neural.data import download_cifar10, read_cifar10
-from superconsistency.neural.data.cifar import FOLDER, TRAINING_FILES, _BatchUnpickler, read_batch
+from superconsistency.neural.data import digits, from_pixels, read_cifar10
+from superconsistency.neural.data.cifar import (
+    FOLDER,
+    TEST_FILE,
+    TRAINING_FILES,
+    _BatchUnpickler,
+    read_batch,
+)
 
 
 def official(examples: int, seed: int) -> dict[str, Any]:
@@ -32,9 +31,10 @@ def official(examples: int, seed: int) -> dict[str, Any]:
 
 
 def write_folder(root: Path) -> Path:
+    """CIFAR-10 with seven images a file."""
     folder = root / FOLDER
     folder.mkdir(parents=True)
-    for seed, name in enumerate(TRAINING_FILES):
+    for seed, name in enumerate((*TRAINING_FILES, TEST_FILE)):
         (folder / name).write_bytes(pickle.dumps(official(7, seed), protocol=3))
     return root
 
@@ -71,12 +71,21 @@ class Caller:
 @pytest.mark.parametrize("inside", [True, False])
 def test_cifar_is_read_from_its_folder_or_the_one_above(tmp_path: Path, inside: bool) -> None:
     root = write_folder(tmp_path)
-    images = load_images(root / FOLDER if inside else root)
+    images = read_cifar10(root / FOLDER if inside else root)
     assert images.inputs.shape == (35, 3, 32, 32)
     first = official(7, 0)
     expected = torch.from_numpy(first["data"].reshape(7, 3, 32, 32)).float() / 127.5 - 1
     torch.testing.assert_close(images.inputs[:7].contiguous(), expected)
     assert images.targets[:7].tolist() == first["labels"]
+    assert images.inputs.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_test_split_is_the_test_file(tmp_path: Path) -> None:
+    images = read_cifar10(write_folder(tmp_path), split="test")
+    assert images.name == "cifar-10 (test)"
+    assert images.targets.tolist() == official(7, len(TRAINING_FILES))["labels"]
+    with pytest.raises(InputError, match="split of CIFAR-10 is valid; accepted: train, test"):
+        read_cifar10(tmp_path, split="valid")
 
 
 def test_a_pickle_that_imports_os_is_refused_and_runs_nothing(
@@ -152,7 +161,7 @@ def test_a_missing_folder_or_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_digits_need_no_folder() -> None:
-    images = load_images()
+    images = digits()
     assert images.inputs.shape == (1797, 3, 32, 32)
     assert images.inputs.min() == -1
     assert images.inputs.max() == pytest.approx(1.0)
@@ -160,68 +169,18 @@ def test_digits_need_no_folder() -> None:
     assert images.targets.bincount().min() > 170
 
 
+@pytest.mark.parametrize("side", [1, 5, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("last", [False, True])
+def test_pixels_of_any_side_and_strides_become_the_same_images(side: int, channels: int, last: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, channels, side, side), dtype=np.uint8)
+    given = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if last else pixels
+    images = from_pixels("noise", given, np.arange(4), 4)
+    expected = torch.from_numpy((pixels / 255 - 0.5) / 0.5).float()
+    torch.testing.assert_close(images.inputs.contiguous(), expected, rtol=0, atol=1e-6)
+    assert images.inputs.is_contiguous(memory_format=torch.channels_last)
+    assert images.hash == from_pixels("noise", pixels, np.arange(4), 4).hash
+
+
 def test_the_hash_tells_data_sets_apart(tmp_path: Path) -> None:
-    assert load_images().hash == load_images().hash != read_cifar10(write_folder(tmp_path)).hash
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """An archive in the official layout served on loopback, and its checksum."""
-    source = write_folder(tmp_path / "source")
-    archive = tmp_path / "site" / "cifar-10-python.tar.gz"
-    archive.parent.mkdir()
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(source / FOLDER, FOLDER)
-        tar.add(source / FOLDER / TRAINING_FILES[0], "../escaped")
-    handler = partial(QuietHandler, directory=str(archive.parent))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield (
-            f"http://127.0.0.1:{http.server_port}/{archive.name}",
-            hashlib.sha256(archive.read_bytes()).hexdigest(),
-        )
-        http.shutdown()
-
-
-def test_a_download_is_verified_and_unpacked_by_name_only(server: tuple[str, str], tmp_path: Path) -> None:
-    url, checksum = server
-    folder = download_cifar10(tmp_path / "cache", url=url, sha256=checksum, progress=True)
-    assert read_cifar10(folder).inputs.shape == (35, 3, 32, 32)
-    assert sorted(path.name for path in folder.iterdir()) == list(TRAINING_FILES)
-    assert not (tmp_path / "escaped").exists()
-
-
-def test_a_damaged_file_of_the_cache_is_taken_from_the_archive_again(
-    server: tuple[str, str], tmp_path: Path
-) -> None:
-    url, checksum = server
-    folder = download_cifar10(tmp_path / "cache", url=url, sha256=checksum)
-    whole = (folder / TRAINING_FILES[1]).read_bytes()
-    (folder / TRAINING_FILES[1]).write_bytes(whole[:50])
-    assert download_cifar10(tmp_path / "cache", url=url, sha256=checksum) == folder
-    assert (folder / TRAINING_FILES[1]).read_bytes() == whole
-
-
-def test_an_archive_without_the_files_is_refused(tmp_path: Path) -> None:
-    archive = tmp_path / "cifar-10-python.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(__file__, "other.py")
-    checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
-    with pytest.raises(InputError, match="data_batch_1"):
-        download_cifar10(tmp_path, url="http://127.0.0.1:9/cifar-10-python.tar.gz", sha256=checksum)
-
-
-def test_a_download_with_another_checksum_is_refused(server: tuple[str, str], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="SHA-256"):
-        download_cifar10(tmp_path / "cache", url=server[0], sha256="0" * 64)
-    assert not (tmp_path / "cache" / FOLDER).exists()
-
-
-def test_a_download_without_a_network_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="check the network"):
-        download_cifar10(tmp_path / "cache", url="http://127.0.0.1:9/cifar-10-python.tar.gz", sha256="0" * 64)
+    assert digits().hash == digits().hash != read_cifar10(write_folder(tmp_path)).hash

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import torch
-from superconsistency.neural.convnet import SimpleConvNet
+from superconsistency.neural import SimpleConvNet
 from superconsistency.neural.curvature import Batch, Objective
 from superconsistency.theory import parametrization
 from torch import nn

@@ -65,9 +65,9 @@ def dense(case: Any, metric: Metric) -> dict[str, float]:
         "smallest_eigenvalue": float(values[0]),
         "ggn_sharpness": float(own[-1]),
         "residual_sharpness": float(residual[-1]),
-        "residual_norm": float(residual.abs().max()),
+        "residual_spectral_norm": float(residual.abs().max()),
         "ntk_sharpness": float(torch.linalg.eigvalsh(0.5 * (kernel + kernel.T))[-1]),
-        "trace": float(whole.trace()),
+        "hessian_trace": float(whole.trace()),
         "directional_sharpness": float(slope @ whole @ slope) / squared,
         "gradient_alignment": float((top.T @ slope).square().sum()) / squared,
         "ggn_share": float(top[:, -1] @ part @ top[:, -1]) / float(values[-1]),
@@ -120,7 +120,7 @@ def test_a_batch_in_parts_gives_the_same_measurements(build: Builder, criterion:
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_forward_differentiation_gives_the_same_measurements(build: Builder) -> None:
     case = build("mlp")
-    names = [name for name in QUANTITIES if name != "trace"]
+    names = [name for name in QUANTITIES if name != "hessian_trace"]
     one, other = (
         Meter(names, differentiation=way)(case.objective, case.batch) for way in ("reverse", "forward")
     )
@@ -166,8 +166,8 @@ def test_a_minimum_has_no_gradient_and_says_so() -> None:
     inputs = torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
     found = measure(Objective(model, "squared"), Batch(inputs, inputs.sum(1, keepdim=True)))
     assert found["sharpness"].value == pytest.approx(2.0)
-    assert found["trace"].value == pytest.approx(2.5)
-    assert (found["trace"].error, found["trace"].kind) == (0.0, "exact")
+    assert found["hessian_trace"].value == pytest.approx(2.5)
+    assert (found["hessian_trace"].error, found["hessian_trace"].kind) == (0.0, "exact")
     assert found["gradient_norm"].value == 0
     for name in ("directional_sharpness", "gradient_alignment"):
         assert math.isnan(found[name].value)
@@ -188,12 +188,12 @@ def test_one_parameter_and_one_example_are_enough() -> None:
     model = nn.Linear(1, 1, bias=False).double()
     batch = Batch(torch.full((1, 1), 3.0, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64))
     found = measure(Objective(model, "squared"), batch)
-    for name in ("sharpness", "smallest_eigenvalue", "ggn_sharpness", "ntk_sharpness", "trace"):
+    for name in ("sharpness", "smallest_eigenvalue", "ggn_sharpness", "ntk_sharpness", "hessian_trace"):
         assert found[name].value == pytest.approx(9.0)
     for name in ("gradient_alignment", "ggn_share", "ggn_overlap"):
         assert found[name].value == pytest.approx(1.0)
         assert found[name].error <= 1e-12
-    assert found["residual_norm"].value == 0
+    assert found["residual_spectral_norm"].value == 0
 
 
 def test_what_has_not_converged_is_marked_without_a_warning(build: Builder) -> None:

@@ -1,0 +1,86 @@
+"""Fully connected networks: Eq. 1 of the paper, with or without skips, and its linear versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ...errors import require_whole
+from .convnets import WIDEST
+from .layers import Dense, Network, Scaling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...theory import Parametrization
+    from .settings import DenseSettings
+
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "tanh": torch.tanh,
+    "linear": lambda values: values,
+}
+
+
+class DenseNet(Network):
+    """`h1 = W0 x`, `h = tau h + m W phi(h)` depth times, readout of `phi(h)`; all multipliers the table's.
+
+    With depth 0 and the linear activation it is the two-layer linear network of Section 5, with a depth and
+    that activation the deep linear network of Hayou 2025. Without skips (tau = 0) its layers are hidden ones,
+    of no branch.
+
+    Parameters
+    ----------
+    settings
+        Depth, activation, skips, biases.
+    parametrization, width, generator
+        As of `SimpleConvNet`.
+    inputs, outputs
+        Features of an example, flattened, and outputs.
+    device
+        Where the weights are made.
+
+    Notes
+    -----
+    Source: Eq. 1, Noci et al. 2024.
+    """
+
+    def __init__(
+        self,
+        settings: DenseSettings,
+        parametrization: Parametrization,
+        width: int,
+        generator: torch.Generator,
+        *,
+        inputs: int,
+        outputs: int,
+        device: torch.device | None = None,
+    ) -> None:
+        super().__init__()
+        require_whole("width", width, least=1, most=2 * WIDEST, example=64)
+        self.skip, bias = settings.skip, settings.bias
+        self.activation = ACTIVATIONS[settings.activation]
+        residual = settings.skip != 0
+        scaling = Scaling(
+            parametrization, width, generator, depth=max(1, settings.depth), device=device, gain=settings.gain
+        )
+        self.multiplier = scaling.branch if residual else 1.0
+        self.first = Dense(scaling, "input", inputs, width, bias=bias)
+        self.hidden = nn.ModuleList(
+            Dense(scaling, "hidden", width, width, bias=bias, in_branch=residual)
+            for _ in range(settings.depth)
+        )
+        self.readout = Dense(scaling, "readout", width, outputs, bias=bias)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Shape (batch, outputs) of inputs of shape (batch, ...)."""
+        hidden = self.first(inputs.flatten(1))
+        for layer in self.hidden:
+            branch = layer(self.activation(hidden))
+            hidden = self.skip * hidden + self.multiplier * branch if self.skip else branch
+        outputs: torch.Tensor = self.readout(self.activation(hidden))
+        return outputs

@@ -1,0 +1,291 @@
+"""Settings of the networks, each with its module: what a run's configuration says of its architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...errors import invalid, require_known, require_whole
+from ..data.dataset import IMAGES, TOKENS, VECTORS
+from .convnets import ConvNet, SimpleConvNet
+from .dense import ACTIVATIONS, DenseNet
+from .layers import NORMS, Network
+from .transformers import LanguageModel, VisionTransformer
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...theory import Parametrization
+    from ..data import Dataset
+
+
+class Architecture(Protocol):
+    """Settings that know how to build their network."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of data sets that the network takes."""
+
+    def build(
+        self,
+        table: Parametrization,
+        width: int,
+        data: Dataset,
+        generator: torch.Generator,
+        device: torch.device | None = None,
+    ) -> Network:
+        """The network at a width, for the shapes of a data set.
+
+        Raises
+        ------
+        InputError
+            If the settings do not fit the width or the data.
+        """
+
+
+@dataclass(frozen=True)
+class SimpleConvNetSettings:
+    """SimpleConvNet, which has none."""
+
+    kinds = (IMAGES,)
+
+    def build(
+        self,
+        table: Parametrization,
+        width: int,
+        data: Dataset,
+        generator: torch.Generator,
+        device: torch.device | None = None,
+    ) -> SimpleConvNet:
+        """The network; its images are 32 x 32."""
+        channels, side = data.shape[:2]
+        if side != 32:
+            raise invalid(
+                "side of the images", side, accepted="32 pixels", remedy="resize them, or choose convnet"
+            )
+        return SimpleConvNet(table, width, generator, channels=channels, classes=data.outputs, device=device)
+
+
+@dataclass(frozen=True)
+class ConvNetSettings:
+    """Settings of `ConvNet`.
+
+    Attributes
+    ----------
+    depth
+        Residual blocks L over all stages, a multiple of their number.
+    skip
+        tau: 0 without skips, 1 with them.
+    branch_scale
+        beta.
+    layers_per_block
+        k, convolutions of a branch.
+    norm
+        `none`, `layer` or `batch`.
+    stages
+        Parts that end with pooling.
+    first_stride
+        Of the first convolution.
+    gain
+        On the weights inside branches; sqrt(2) in the published code.
+    """
+
+    depth: int = 3
+    skip: float = 0.0
+    branch_scale: float = 1.0
+    layers_per_block: int = 1
+    norm: str = "none"
+    stages: int = 3
+    first_stride: int = 2
+    gain: float = 1.0
+
+    kinds = (IMAGES,)
+
+    def __post_init__(self) -> None:
+        require_known("norm", self.norm, NORMS)
+        for name in ("depth", "layers_per_block", "stages", "first_stride"):
+            require_whole(name.replace("_", " "), getattr(self, name), least=1, most=10**4, example=3)
+        if self.depth % self.stages:
+            raise invalid(
+                "depth", self.depth, accepted=f"multiples of the {self.stages} stages", remedy="pass 6, say"
+            )
+
+    def build(
+        self,
+        table: Parametrization,
+        width: int,
+        data: Dataset,
+        generator: torch.Generator,
+        device: torch.device | None = None,
+    ) -> ConvNet:
+        """The network at a width."""
+        channels, side = data.shape[:2]
+        return ConvNet(
+            self, table, width, generator, channels=channels, side=side, classes=data.outputs, device=device
+        )
+
+
+@dataclass(frozen=True)
+class DenseSettings:
+    """Settings of `DenseNet`.
+
+    Attributes
+    ----------
+    depth
+        Layers between the first and the readout.
+    activation
+        `relu`, `gelu`, `tanh` or `linear`.
+    skip
+        tau: 0 for a plain network.
+    bias
+        Whether layers have biases.
+    gain
+        On the weights inside branches.
+    """
+
+    depth: int = 2
+    activation: str = "relu"
+    skip: float = 0.0
+    bias: bool = False
+    gain: float = 1.0
+
+    kinds = (IMAGES, VECTORS)
+
+    def __post_init__(self) -> None:
+        require_known("activation", self.activation, ACTIVATIONS)
+        require_whole("depth", self.depth, least=0, most=10**4, example=2)
+
+    def build(
+        self,
+        table: Parametrization,
+        width: int,
+        data: Dataset,
+        generator: torch.Generator,
+        device: torch.device | None = None,
+    ) -> DenseNet:
+        """The network at a width."""
+        inputs = 1
+        for size in data.shape:
+            inputs *= size
+        return DenseNet(self, table, width, generator, inputs=inputs, outputs=data.outputs, device=device)
+
+
+@dataclass(frozen=True)
+class VisionTransformerSettings:
+    """Settings of `VisionTransformer`.
+
+    Attributes
+    ----------
+    depth
+        Blocks.
+    heads
+        Of attention; they have to divide the width.
+    patch
+        Side of a patch, in pixels.
+    ratio
+        Width of the MLP over that of the network.
+    inner
+        Width of the MLP whatever the network's; None follows the ratio.
+    norm
+        `pre` or `post`.
+    bias
+        Whether the MLP has biases.
+    """
+
+    depth: int = 3
+    heads: int = 8
+    patch: int = 4
+    ratio: int = 4
+    inner: int | None = None
+    norm: str = "pre"
+    bias: bool = False
+
+    kinds = (IMAGES,)
+
+    def __post_init__(self) -> None:
+        _require_transformer(self)
+        require_whole("patch", self.patch, least=1, example=4)
+
+    def build(
+        self,
+        table: Parametrization,
+        width: int,
+        data: Dataset,
+        generator: torch.Generator,
+        device: torch.device | None = None,
+    ) -> VisionTransformer:
+        """The network at a width."""
+        channels, side = data.shape[:2]
+        return VisionTransformer(
+            self, table, width, generator, channels=channels, side=side, classes=data.outputs, device=device
+        )
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings:
+    """Settings of `LanguageModel`; as of `VisionTransformerSettings`."""
+
+    depth: int = 2
+    heads: int = 2
+    ratio: int = 4
+    inner: int | None = None
+    norm: str = "pre"
+    bias: bool = False
+
+    kinds = (TOKENS,)
+
+    def __post_init__(self) -> None:
+        _require_transformer(self)
+
+    def build(
+        self,
+        table: Parametrization,
+        width: int,
+        data: Dataset,
+        generator: torch.Generator,
+        device: torch.device | None = None,
+    ) -> LanguageModel:
+        """The network at a width."""
+        return LanguageModel(
+            self, table, width, generator, tokens=data.outputs, time=data.shape[0], device=device
+        )
+
+
+def _require_transformer(settings: VisionTransformerSettings | LanguageModelSettings) -> None:
+    for name in ("depth", "heads", "ratio"):
+        require_whole(name, getattr(settings, name), least=1, most=10**4, example=2)
+    require_known("norm", settings.norm, ("pre", "post"))
+    if settings.inner is not None:
+        require_whole("inner width", settings.inner, least=1, most=10**6, example=128)
+
+
+NETWORKS: dict[str, Any] = {
+    "simple-convnet": SimpleConvNetSettings(),
+    "convnet": ConvNetSettings(),
+    "resnet": ConvNetSettings(depth=6, skip=1.0),
+    "vit": VisionTransformerSettings(),
+    "transformer": LanguageModelSettings(),
+    "transformer-post": LanguageModelSettings(norm="post"),
+    "mlp": DenseSettings(),
+    "residual-mlp": DenseSettings(depth=6, skip=1.0),
+    "two-layer-linear": DenseSettings(depth=0, activation="linear"),
+    "deep-linear": DenseSettings(depth=3, activation="linear"),
+}
+"""Networks by name, with the settings they have unless told otherwise."""
+
+
+def network(name: str, **changes: Any) -> Architecture:
+    """Settings of a network by name, some of them changed.
+
+    Raises
+    ------
+    InputError
+        If there is no such network or no such setting, or a value is out of range.
+    """
+    require_known("network", name, NETWORKS)
+    settings = NETWORKS[name]
+    known = [field.name for field in fields(settings)]
+    for key in changes:
+        require_known(f"setting of {name}", key, known)
+    changed: Architecture = replace(settings, **changes)
+    return changed

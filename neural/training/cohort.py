@@ -1,0 +1,215 @@
+"""Runs that share width and data order, one or several at once: trained, measured, saved and resumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from ...errors import invalid
+from ..networks import parameter_scales
+from ..networks.together import together
+from .optimizers import Steps
+from .probe import Scores, freeze
+from .published import SHARED_INITIALISATION, published_optimizer
+from .stream import Stream, torch_generator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..data import Dataset
+    from .config import TrainingConfig
+    from .probe import Probe
+
+
+class Run(NamedTuple):
+    """One network to train."""
+
+    width: int
+    learning_rate: float
+    seed: int
+
+
+class Measurement(NamedTuple):
+    """One measurement of a run."""
+
+    run: Run
+    step: int
+    values: dict[str, float]
+    """By variable of the record; loss and accuracy are those on the evaluation examples."""
+
+
+class Diverged(NamedTuple):
+    """The end of a run whose loss ceased to be finite."""
+
+    run: Run
+    step: int
+
+
+class Cohort:
+    """Runs at one width on one order of the data, whose networks do every step together.
+
+    Initialisation depends on seed and width, the order of the data on the seed alone. A run whose loss is no
+    longer finite ends with `Diverged`; the others go on.
+
+    Parameters
+    ----------
+    config, data, probe
+        What is shared; the data decide the device.
+    runs
+        At least one, of the same width and `data_seed`.
+
+    Raises
+    ------
+    InputError
+        If the network does not fit the data, nothing is trained, or runs differ in width or data order.
+    """
+
+    def __init__(self, config: TrainingConfig, data: Dataset, probe: Probe, runs: Sequence[Run]) -> None:
+        self.config, self.probe, self.runs = config, probe, tuple(runs)
+        if len({(run.width, data_seed(config, run.seed)) for run in runs}) != 1:
+            raise invalid(
+                "runs to train together", list(map(tuple, runs)), accepted="one width and data order",
+                remedy="train them apart",
+            )  # fmt: skip
+        width = runs[0].width
+        generators = [torch_generator(initialisation_seed(config, run.seed), width) for run in runs]
+        build, device = config.network.build, data.inputs.device
+        self.models = [build(config.table, width, data, one, device) for one in generators]
+        for model in self.models:
+            freeze(model, config)
+        self.whole: torch.nn.Module = self.models[0] if len(runs) == 1 else together(self.models)
+        trained = freeze(self.whole, config)
+        if not trained:
+            raise invalid(
+                "frozen",
+                config.frozen,
+                accepted="parts of some parameters' names",
+                remedy="leave one trained",
+            )
+        self.parameters = list(trained.values())
+        scales = parameter_scales(self.models[0])
+        self.rows = [scales[name] for name in trained]
+        optimizer = published_optimizer(
+            config.optimizer, config.table, int(self.models[0].readout.weight.shape[1]), config.oddities
+        )
+        self.optimizer: Steps = optimizer.begin(
+            self.parameters, self.rows, [run.learning_rate for run in runs]
+        )
+        self.stream = Stream(data, config.batch_size, config.augmentation, data_seed(config, runs[0].seed))
+        self.meters = [probe.meter(run.seed, run.width) for run in runs]
+        self.step = 0
+        self.measured = -1
+        """Last step at which the runs were measured."""
+        self.losses: list[torch.Tensor] = []
+        """Of the batches since then, each of shape (runs,); they wait on the device until they are needed."""
+        self.diverged: list[int | None] = [None] * len(runs)
+
+    def train(self, on_step: Callable[[Cohort], None] | None = None) -> Iterator[Measurement | Diverged]:
+        """Go on to the last step, giving measurements and divergences as they are met.
+
+        Parameters
+        ----------
+        on_step
+            Called after every step, when the state is whole.
+        """
+        measured = frozenset(self.config.measured_steps)
+        while True:
+            if self.step in measured and self.measured < self.step:
+                yield from self._measure()
+            if self.step == self.config.steps or None not in self.diverged:
+                return
+            self._advance()
+            if on_step is not None:
+                on_step(self)
+
+    def _advance(self) -> None:
+        inputs, targets = self.stream.batch(self.step)
+        outputs = self.whole(inputs)
+        parts = (outputs,) if len(self.runs) == 1 else outputs
+        losses = torch.stack([self.probe.criterion(part, targets) for part in parts])
+        gradients = torch.autograd.grad(losses.sum(), self.parameters)
+        self.optimizer.step(gradients, self.config.factor(self.step))
+        self.losses.append(losses.detach())
+        self.step += 1
+
+    def _measure(self) -> Iterator[Measurement | Diverged]:
+        """Measure the runs that have not diverged, one after the other."""
+        scores = self.probe.scores(self.whole, len(self.runs))
+        # The only synchronisation with the device: losses wait there until a measurement needs them.
+        losses = torch.stack([*self.losses, scores.loss]).cpu()
+        accuracy = scores.accuracy.tolist()
+        for index, run in enumerate(self.runs):
+            if self.diverged[index] is not None:
+                continue
+            finite = torch.isfinite(losses[:, index])
+            if not finite.all():
+                step = self.step - len(losses) + 1 + int(torch.argmin(finite.int()))
+                self.diverged[index] = step
+                yield Diverged(run, step)
+                continue
+            values = {"loss": float(losses[-1, index])}
+            if self.probe.classifies:
+                values["accuracy"] = accuracy[index]
+            yield Measurement(run, self.step, values | self._curvature(index))
+        self.losses.clear()
+        self.measured = self.step
+
+    def _curvature(self, index: int) -> dict[str, float]:
+        meter = self.meters[index]
+        return {} if meter is None else self.probe.measure(meter, self.models[index], self.roots(index))
+
+    def roots(self, index: int) -> list[float | torch.Tensor] | None:
+        """Of the learning-rate metric, for each parameter of one run's Hessian; None before it is known."""
+        model = self.models[index]
+        shapes = {name: value.shape for name, value in model.named_parameters()}
+        trained = freeze(model, self.config)
+        found = self.optimizer.roots(index, [shapes[name] for name in trained])
+        if found is None:
+            return None
+        known = dict(zip(trained, found, strict=True))
+        scales = parameter_scales(model)
+        name_of = self.optimizer.optimizer.name
+        return [
+            known[name] if name in known else scales[name].rate(name_of) ** 0.5
+            for name, value in model.named_parameters()
+            if value.requires_grad
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the runs depends on, as tensors and plain values."""
+        return {
+            "step": self.step,
+            "measured": self.measured,
+            "parameters": [value.detach() for value in self.whole.parameters()],
+            "optimizer": self.optimizer.state(),
+            "losses": list(self.losses),
+            "diverged": list(self.diverged),
+            "meters": [None if meter is None else meter.state() for meter in self.meters],
+        }
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from the state of a cohort of the same runs: the rest is the same, bit for bit."""
+        for value, saved in zip(self.whole.parameters(), state["parameters"], strict=True):
+            value.copy_(saved)
+        self.optimizer.load(state["optimizer"])
+        self.step, self.measured = state["step"], state["measured"]
+        self.losses, self.diverged = list(state["losses"]), list(state["diverged"])
+        for meter, saved in zip(self.meters, state["meters"], strict=True):
+            if meter is not None:
+                meter.load(saved)
+
+
+def initialisation_seed(config: TrainingConfig, seed: int) -> int:
+    """Seed of the initialisation of a grid's run."""
+    shared = config.vary == "data" or SHARED_INITIALISATION in config.oddities
+    return 0 if shared else seed
+
+
+def data_seed(config: TrainingConfig, seed: int) -> int:
+    """Seed of the order of the data, and of augmentation, of a grid's run."""
+    return 0 if config.vary == "initialisation" else seed
+
+
+__all__ = ["Cohort", "Diverged", "Measurement", "Run", "Scores", "data_seed", "initialisation_seed"]

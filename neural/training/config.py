@@ -1,0 +1,166 @@
+"""What the runs of a grid share: network, optimizer, loss, schedule and measurements."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ...errors import invalid, require_distinct, require_known, require_whole
+from ...records import require_schedule, schedule
+from ..curvature import CRITERIA
+from ..curvature.quantities import QUANTITIES
+from ..networks import SimpleConvNetSettings
+from .optimizers import Optimizer
+from .published import PUBLISHED, published_architecture, published_table
+
+if TYPE_CHECKING:
+    from ...theory import Parametrization
+    from ..data import Augmentation
+    from ..networks import Architecture
+
+VARYING = BOTH, INITIALISATION, DATA = "both", "initialisation", "data"
+"""What differs between the seeds of a grid."""
+
+FREE_OF_METRIC = frozenset({"loss", "output_residual"})
+"""Quantities that do not depend on the optimizer."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings that all runs of a grid share.
+
+    Attributes
+    ----------
+    parametrization
+        A row of the table.
+    architecture
+        The network's settings, such as `networks.network("resnet", depth=12)`.
+    optimizer
+        SGD unless said otherwise.
+    loss
+        A name of `curvature.CRITERIA`; `mse` and `squared` take labels as one-hot rows.
+    steps
+        Optimizer steps, at least 0.
+    batch_size
+        Examples a step; None is all of them at every step (gradient descent).
+    warmup
+        Steps over which the learning rate grows linearly to its value.
+    augmentation
+        Of the training images; None is none.
+    frozen
+        Parts of parameter names that are not trained, such as `first`; `random features` is everything but
+        `readout`.
+    measure_every, measure_at
+        Steps between measurements, the first and the last state always being measured; or the steps
+        themselves, such as `records.logarithmic_schedule` gives.
+    quantities
+        Names of `curvature.QUANTITIES` to measure beside the loss on the evaluation examples.
+    count
+        Eigenvalues of the Hessian, and of the kernel if it is measured, from the largest on.
+    hessian_examples, evaluation_examples
+        Size of the fixed sets on which curvature and loss are measured; the smaller is part of the larger.
+    probe_seed
+        Chooses the fixed examples.
+    tolerance
+        Relative accuracy asked of the eigensolver.
+    vary
+        What the seeds change: `both`, `initialisation` or order of the `data`; the other has seed 0.
+    as_published
+        Names of `PUBLISHED` to follow; True is all of them.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+    """
+
+    parametrization: Parametrization
+    architecture: Architecture = field(default_factory=SimpleConvNetSettings)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    loss: str = "cross-entropy"
+    steps: int = 512
+    batch_size: int | None = 128
+    warmup: int = 0
+    augmentation: Augmentation | None = None
+    frozen: tuple[str, ...] = ()
+    measure_every: int = 32
+    measure_at: tuple[int, ...] | None = None
+    quantities: tuple[str, ...] = ("sharpness",)
+    count: int = 1
+    hessian_examples: int = 128
+    evaluation_examples: int = 1024
+    probe_seed: int = 0
+    tolerance: float = 1e-3
+    vary: str = BOTH
+    as_published: bool | tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("steps", 0),
+            ("warmup", 0),
+            ("measure_every", 1),
+            ("count", 1),
+            ("hessian_examples", 1),
+            ("evaluation_examples", 1),
+            ("probe_seed", 0),
+        ):
+            require_whole(name.replace("_", " "), getattr(self, name), least=least, example=128)
+        if self.batch_size is not None:
+            require_whole("batch size", self.batch_size, least=1, example=128)
+        if not 0 < self.tolerance < 1:
+            raise invalid("tolerance", self.tolerance, accepted="between 0 and 1", remedy="pass 1e-3, say")
+        require_known("loss", self.loss, CRITERIA)
+        require_known("vary", self.vary, VARYING)
+        for name in self.quantities:
+            require_known("quantity", name, QUANTITIES)
+        if self.quantities:
+            require_distinct("quantities", self.quantities)
+        for name in self.oddities:
+            require_known("published oddity", name, PUBLISHED)
+        _ = self.measured_steps
+
+    @property
+    def oddities(self) -> frozenset[str]:
+        """The published oddities to follow."""
+        if isinstance(self.as_published, bool):
+            return frozenset(PUBLISHED) if self.as_published else frozenset()
+        return frozenset(self.as_published)
+
+    @property
+    def table(self) -> Parametrization:
+        """The row of the table that networks are built with."""
+        return published_table(self.parametrization, self.oddities)
+
+    @property
+    def network(self) -> Architecture:
+        """The settings that networks are built with."""
+        return published_architecture(self.architecture, self.oddities)
+
+    @property
+    def measured_steps(self) -> tuple[int, ...]:
+        """Steps at which the run is measured."""
+        if self.measure_at is None:
+            return schedule(self.steps, self.measure_every)
+        steps = require_schedule(self.measure_at)
+        if steps[-1] > self.steps:
+            raise invalid(
+                "measured steps", steps[-1], accepted=f"at most {self.steps}", remedy="take more steps"
+            )
+        return steps
+
+    def factor(self, step: int) -> float:
+        """The schedule's factor on the learning rate of the step after this many."""
+        return min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+
+    def document(self) -> dict[str, Any]:
+        """The settings as plain values, for a record."""
+        values = asdict(self) | {
+            "parametrization": self.parametrization.name,
+            "network": type(self.network).__name__.removesuffix("Settings"),
+            "architecture": asdict(self.network),  # type: ignore[call-overload] # all are dataclasses
+            "as_published": sorted(self.oddities),
+            "quantities": list(self.quantities),
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(values))
+        return plain

@@ -1,0 +1,297 @@
+"""Grids of training runs over widths, learning rates and seeds, kept in the common record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ...errors import invalid, require_distinct, require_known, require_positive, require_whole
+from ...records import empty_record, take_over
+from ..memory import freed_memory_kept
+from ..networks import WIDEST
+from ..precision import full_precision
+from .cohort import Cohort, Diverged, Measurement, Run, data_seed
+from .probe import Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import xarray as xr
+
+    from ..data import Dataset
+    from .checkpoint import Checkpoint
+    from .config import TrainingConfig
+
+LARGEST_RATE = 1e30
+"""Times the widest network's factor it is still a single-precision number."""
+
+TOGETHER = {"cpu": 2.5e5}
+"""Multiply-adds of one example's forward pass up to which networks train together, by device type: beyond,
+each by itself is as fast (`make bench-training`)."""
+
+TOGETHER_ELSEWHERE = 2.5e7
+"""The same on devices that were not measured, where small networks wait for the launch of operations."""
+
+MOST_TOGETHER = 32
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which networks to train.
+
+    Attributes
+    ----------
+    config
+        What all runs share.
+    widths, learning_rates, seeds
+        The grid; every combination is one run.
+
+    Raises
+    ------
+    InputError
+        If a list is empty or has repetitions, or a value is out of range.
+    """
+
+    config: TrainingConfig
+    widths: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "learning_rates", "seeds"):
+            values = getattr(self, name)
+            require_distinct(name.replace("_", " "), values)
+        for run in self.runs:
+            check_run(*run)
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run, in the record's order."""
+        return [Run(*run) for run in product(self.widths, self.learning_rates, self.seeds)]
+
+    def empty(self, data: Dataset) -> xr.Dataset:
+        """The grid's record before any run.
+
+        Raises
+        ------
+        InputError
+            If the data set is of a kind that the network does not take, or a batch is larger than it.
+        """
+        config = self.config
+        require_fitting(config, data)
+        probe = Probe(config, data)
+        return empty_record(
+            widths=self.widths,
+            learning_rates=self.learning_rates,
+            seeds=self.seeds,
+            steps=config.measured_steps,
+            quantities=probe.names,
+            configuration=config.document()
+            | {
+                "data": data.name,
+                "examples": data.examples,
+                "probe_hash": probe.hash,
+                "device": str(data.inputs.device),
+                "dtype": str(data.inputs.dtype).removeprefix("torch."),
+                "threads": torch.get_num_threads(),
+            },
+            data_hash=data.hash,
+        )
+
+
+def train_grid(
+    grid: Grid,
+    data: Dataset,
+    *,
+    on_progress: Callable[[float, float], None] | None = None,
+    on_measurement: Callable[[xr.Dataset], None] | None = None,
+    resume: xr.Dataset | None = None,
+    checkpoint: Checkpoint | None = None,
+    together: bool | None = None,
+) -> xr.Dataset:
+    """Train every network of a grid, narrow ones first.
+
+    Parameters
+    ----------
+    grid
+        What to run.
+    data
+        Training examples, on the device to train on.
+    on_progress
+        Called with (work done, in all), in multiply-adds of forward passes.
+    on_measurement
+        Called with the record after each measurement, to save it, say: what is not run yet is NaN and not
+        `completed`.
+    resume
+        An earlier record of the same grid, whose completed runs are taken over.
+    checkpoint
+        Keeps the runs under way; what it holds of this grid is gone on from, to the same bits.
+    together
+        Whether runs that share width and data order do their steps together; None where that is faster.
+
+    Returns
+    -------
+    xarray.Dataset
+        The common record; a run that diverged has the step in `diverged_step` and no values from there on.
+
+    Raises
+    ------
+    InputError
+        As `Grid.empty`, if an earlier record is of another grid, or a network does not fit the data.
+    """
+    record = grid.empty(data)
+    if resume is not None:
+        take_over(record, resume)
+    work = _Work(grid, record, data, _Listeners(on_progress, on_measurement, checkpoint))
+    with freed_memory_kept(), full_precision():
+        for runs in _cohorts(grid, data, together=together):
+            work.train(runs)
+    if on_measurement is not None:
+        on_measurement(record)
+    if checkpoint is not None:
+        checkpoint.clear()
+    return record
+
+
+class _Listeners(NamedTuple):
+    """Who is told of a grid's progress; as of `train_grid`."""
+
+    on_progress: Callable[[float, float], None] | None
+    on_measurement: Callable[[xr.Dataset], None] | None
+    checkpoint: Checkpoint | None
+
+
+class _Work:
+    """A grid being trained: the record, and who is told of progress."""
+
+    def __init__(self, grid: Grid, record: xr.Dataset, data: Dataset, listeners: _Listeners) -> None:
+        self.grid, self.record, self.data = grid, record, data
+        self.on_progress, self.on_measurement, self.checkpoint = listeners
+        self.probe = Probe(grid.config, data)
+        self.costs = {width: forward_cost(grid.config, width, data) for width in grid.widths}
+        self.total = sum(self.costs[run.width] for run in grid.runs) * max(1, grid.config.steps)
+        self.finished = 0.0
+
+    def train(self, runs: tuple[Run, ...]) -> None:
+        """Train a cohort, unless all of it is complete."""
+        cells = {run: self._cell(run) for run in runs}
+        cost = self.costs[runs[0].width] * len(runs)
+        if not all(self.record["completed"].values[cell] for cell in cells.values()):
+            cohort = self._begin(runs)
+            for event in cohort.train(lambda cohort: self._after_step(cohort, cost)):
+                self._enter(cells[event.run], event)
+                if self.on_measurement is not None:
+                    self.on_measurement(self.record)
+            for cell in cells.values():
+                self.record["completed"].values[cell] = 1
+        self.finished += cost * self.grid.config.steps
+
+    def _begin(self, runs: tuple[Run, ...]) -> Cohort:
+        """A cohort from its start, or from where it was when the process was killed."""
+        cohort = Cohort(self.grid.config, self.data, self.probe, runs)
+        if self.checkpoint is not None:
+            kept = self.checkpoint.load(self._identity(runs), self.data.inputs.device)
+            if kept is not None:
+                cohort.load(kept["cohort"])
+                for run, values in zip(runs, kept["record"], strict=True):
+                    for name, saved in values.items():
+                        self.record[name].values[self._cell(run)] = saved.numpy()
+        return cohort
+
+    def _after_step(self, cohort: Cohort, cost: float) -> None:
+        if self.on_progress is not None:
+            self.on_progress(self.finished + cost * cohort.step, self.total)
+        if self.checkpoint is not None and self.checkpoint.due():
+            self.checkpoint.save(
+                self._identity(cohort.runs),
+                lambda: {"cohort": cohort.state(), "record": [self._values(run) for run in cohort.runs]},
+            )
+
+    def _values(self, run: Run) -> dict[str, torch.Tensor]:
+        """What the record has of a run."""
+        cell = self._cell(run)
+        return {str(name): torch.tensor(part.values[cell]) for name, part in self.record.data_vars.items()}
+
+    def _identity(self, runs: tuple[Run, ...]) -> dict[str, Any]:
+        keys = ("configuration", "versions", "data_hash")
+        return {key: self.record.attrs[key] for key in keys} | {"runs": [list(run) for run in runs]}
+
+    def _cell(self, run: Run) -> tuple[int, int, int]:
+        grid = self.grid
+        return (
+            grid.widths.index(run.width),
+            grid.learning_rates.index(run.learning_rate),
+            grid.seeds.index(run.seed),
+        )
+
+    def _enter(self, cell: tuple[int, int, int], event: Measurement | Diverged) -> None:
+        """Enter a measurement or a divergence of one run."""
+        if isinstance(event, Diverged):
+            self.record["diverged_step"].values[cell] = event.step
+            return
+        place = (*cell, self.grid.config.measured_steps.index(event.step))
+        for name, value in event.values.items():
+            self.record[name].values[place] = value
+
+
+def _cohorts(grid: Grid, data: Dataset, *, together: bool | None) -> Iterator[tuple[Run, ...]]:
+    """The runs, narrow ones first, in groups that train together."""
+    config = grid.config
+    for width in sorted(grid.widths):
+        joined = _fast_together(config, width, data) if together is None else together
+        groups: dict[Any, list[Run]] = {}
+        for run in grid.runs:
+            if run.width == width:
+                groups.setdefault(data_seed(config, run.seed) if joined else run, []).append(run)
+        for group in groups.values():
+            for begin in range(0, len(group), MOST_TOGETHER):
+                yield tuple(group[begin : begin + MOST_TOGETHER])
+
+
+def _fast_together(config: TrainingConfig, width: int, data: Dataset) -> bool:
+    most = TOGETHER.get(data.inputs.device.type, TOGETHER_ELSEWHERE)
+    return forward_cost(config, width, data) <= most
+
+
+def forward_cost(config: TrainingConfig, width: int, data: Dataset) -> float:
+    """Multiply-adds of the network's forward pass on one example, counted without doing them."""
+    shape = data._replace(inputs=data.inputs[:1].to("meta"), targets=data.targets[:1].to("meta"))
+    model = config.network.build(config.table, width, shape, torch.Generator(), torch.device("meta"))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(shape.inputs)
+    return float(counter.get_total_flops()) / 2
+
+
+def require_fitting(config: TrainingConfig, data: Dataset) -> None:
+    """Raise `InputError` unless the network takes such examples, and a batch at most all of them."""
+    require_known("kind of the data", data.kind, config.network.kinds)
+    if config.batch_size is not None and config.batch_size > data.examples:
+        raise invalid(
+            "batch size",
+            config.batch_size,
+            accepted=f"1 to {data.examples}, the number of examples",
+            remedy="pass a smaller one",
+        )
+    if data.targets.is_floating_point() and config.loss == "cross-entropy":
+        raise invalid("loss", config.loss, accepted="mse, squared for such targets", remedy="pass mse, say")
+
+
+def check_run(width: float, learning_rate: float, seed: int) -> None:
+    """Refuse a run that cannot be trained.
+
+    Raises
+    ------
+    InputError
+        If the width, learning rate or seed is out of range.
+    """
+    require_whole("width", width, least=1, most=WIDEST, example=64)
+    require_positive("learning rate", learning_rate, example=0.5)
+    if learning_rate > LARGEST_RATE:
+        raise invalid(
+            "learning rate", learning_rate, accepted=f"at most {LARGEST_RATE:g}", remedy="pass 0.5, say"
+        )
+    require_whole("seed", seed, least=0, example=0)

@@ -1,0 +1,154 @@
+"""What runs are measured on: fixed examples, chosen before training and the same for all of them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ...records import array_hash
+from ..curvature import CRITERIA, Batch, Hessian, Meter, Metric, Objective
+from ..data import IMAGES, Augmentation
+from .config import FREE_OF_METRIC
+from .published import AUGMENTED_PROBE, POWER_ITERATION, SUMMED_KERNEL, UNFROZEN, power_iteration
+from .stream import seed_of, torch_generator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..curvature import Estimate
+    from ..data import Dataset
+    from .config import TrainingConfig
+
+
+class Scores(NamedTuple):
+    """Networks on the evaluation examples; each field of shape (networks,), on the device."""
+
+    loss: torch.Tensor
+    accuracy: torch.Tensor
+    """Part classified rightly; NaN where targets are not classes."""
+
+
+class Probe:
+    """The fixed examples of a grid, and what is measured on them.
+
+    Parameters
+    ----------
+    config, data
+        Settings, and the examples to choose from, on the device to measure on.
+    """
+
+    def __init__(self, config: TrainingConfig, data: Dataset) -> None:
+        self.config = config
+        self.criterion = CRITERIA[config.loss]
+        order = np.random.default_rng(config.probe_seed).permutation(data.examples)
+        largest = max(config.evaluation_examples, config.hessian_examples)
+        chosen = torch.from_numpy(order[:largest]).to(data.targets.device)
+        self.inputs, self.targets = data.inputs[chosen], data.targets[chosen]
+        if AUGMENTED_PROBE in config.oddities and data.kind == IMAGES:
+            augmentation = config.augmentation or Augmentation()
+            draws = augmentation.draw(len(chosen), torch_generator(config.probe_seed))
+            draws = type(draws)(*(values.to(chosen.device) for values in draws))
+            self.inputs = augmentation.apply(data.inputs, chosen, draws)
+        if data.kind == IMAGES:
+            self.inputs = self.inputs.contiguous(memory_format=torch.channels_last)
+        self.evaluated = slice(0, config.evaluation_examples)
+        curved = slice(0, config.hessian_examples)
+        self.batch = Batch(self.inputs[curved], self.targets[curved])
+        self.classifies = not data.targets.is_floating_point()
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the fixed examples."""
+        return array_hash(self.inputs.cpu().numpy(), self.targets.cpu().numpy())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Variables of a record that a measurement fills."""
+        config = self.config
+        scores = ("loss", "accuracy") if self.classifies else ("loss",)
+        names = []
+        for name in config.quantities:
+            further = {"sharpness": "eigenvalue", "ntk_sharpness": "ntk_eigenvalue"}.get(name)
+            numbers = range(2, config.count + 1) if further else ()
+            names += [name, *(f"{further}_{number}" for number in numbers)]
+        products = ("hessian_products",) if names else ()
+        return (
+            *scores,
+            *(part for name in names if name != "loss" for part in (name, f"{name}_error")),
+            *products,
+        )
+
+    @torch.no_grad()
+    def scores(self, model: torch.nn.Module, networks: int = 1) -> Scores:
+        """Loss and accuracy of one network, or of several trained together."""
+        outputs = model(self.inputs[self.evaluated])
+        targets = self.targets[self.evaluated]
+        parts = (outputs,) if networks == 1 else outputs
+        losses = torch.stack([self.criterion(part, targets) for part in parts])
+        if not self.classifies:
+            return Scores(losses, torch.full_like(losses, math.nan))
+        right = [(part.argmax(-1) == targets).to(losses.dtype).mean() for part in parts]
+        return Scores(losses, torch.stack(right))
+
+    def meter(self, *seeds: int) -> Meter | None:
+        """What measures one run's curvature, its random vectors seeded; None if nothing is asked for."""
+        config = self.config
+        if not config.quantities:
+            return None
+        return Meter(
+            config.quantities,
+            count=config.count,
+            kernel_count=config.count,
+            tolerance=config.tolerance,
+            seed=seed_of(*seeds) % 2**53,
+        )
+
+    def measure(
+        self, meter: Meter, model: torch.nn.Module, roots: Sequence[float | torch.Tensor] | None
+    ) -> dict[str, float]:
+        """Curvature of a model in the metric of these roots, by variable of the record.
+
+        Without roots only what is free of the metric has a value.
+        """
+        config = self.config
+        if roots is None and not set(config.quantities) <= FREE_OF_METRIC:
+            return {}
+        objective = Objective(model, self.criterion)
+        metric = None if roots is None else Metric(tuple(roots))
+        found = meter(objective, self.batch, metric)
+        values = self._values(found.estimates) | {"hessian_products": float(found.products)}
+        if POWER_ITERATION in config.oddities and "sharpness" in values:
+            hessian = Hessian(objective, self.batch, metric)
+            values["sharpness"] = power_iteration(hessian, torch_generator(config.probe_seed))
+            values["sharpness_error"] = math.nan
+        return values
+
+    def _values(self, estimates: Mapping[str, Estimate]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name, estimate in estimates.items():
+            summed = name.startswith("ntk_") and SUMMED_KERNEL in self.config.oddities
+            factor = self.batch.examples if summed else 1
+            values[name], values[f"{name}_error"] = factor * estimate.value, factor * estimate.error
+        return {name: value for name, value in values.items() if name in self.names}
+
+    def hessian(self, model: torch.nn.Module, roots: Sequence[float | torch.Tensor]) -> Hessian:
+        """The Hessian in the metric of these roots on the Hessian examples."""
+        return Hessian(Objective(model, self.criterion), self.batch, Metric(tuple(roots)))
+
+
+def freeze(model: torch.nn.Module, config: TrainingConfig) -> dict[str, torch.nn.Parameter]:
+    """Switch the gradients of frozen parameters off; give those that are trained, by name.
+
+    As published, frozen parameters keep their gradients, and so their part in the Hessian.
+    """
+    trained: dict[str, Any] = {}
+    for name, value in model.named_parameters():
+        frozen = any(part in name for part in config.frozen)
+        if not frozen:
+            trained[name] = value
+        elif UNFROZEN not in config.oddities:
+            value.requires_grad_(False)
+    return trained
