@@ -18,7 +18,8 @@ import xarray as xr
 from ..errors import invalid, require_distinct, require_known, require_whole
 from ..records import provenance
 from ..records.statistics import power_law_fit
-from ..theory import depth_exponents, regime, width_exponents
+from ..theory import SGD, depth_exponents, regime, width_exponents
+from ..theory.parametrization import ATTENTION
 from .data import IMAGES, TOKENS
 from .networks import scaled_layers
 from .networks.layers import Norm
@@ -39,7 +40,13 @@ QUANTITIES = ACTIVATION, CHANGE, OWN_CHANGE, WEIGHT_CHANGE = (
     "weight_change",
 )
 """What is measured of a layer: mean |h| at initialisation, mean |change of h| since, the part of it by way of
-the layer's own weights (on its initial inputs), and mean |change of W|."""
+the layer's own weights (on its initial inputs), and mean |change of W|. Changes of outputs are weighted by
+the size of the loss's gradient in them at initialisation: where the loss does not look, as at a vision
+transformer's patches after the last block, or at the logits of words that do not occur, they are
+incoherent."""
+
+_STARTS = 4
+"""Networks at initialisation for each that is trained: a readout has few outputs, whose mean is noisy."""
 
 TOLERANCE = 0.1
 """Distance of a fitted exponent from the predicted one that passes."""
@@ -140,6 +147,12 @@ class CoordinateCheck:
                 remedy="choose resnet, say",
             )  # fmt: skip
 
+    @property
+    def every_seed(self) -> tuple[int, ...]:
+        """The seeds, then those of networks that are only seen at initialisation."""
+        further = range(max(self.seeds) + 1, max(self.seeds) + 1 + (_STARTS - 1) * len(self.seeds))
+        return (*self.seeds, *further)
+
     def at(self, size: int, seed: int) -> tuple[TrainingConfig, Run]:
         """Settings and run of one network."""
         config = replace(
@@ -187,17 +200,19 @@ def coordinate_check(
     work = np.array(check.sizes, dtype=float) ** (2 if check.size == WIDTH else 1)
     total, done = float(work.sum()) * len(check.seeds), 0.0
     for index, size in enumerate(check.sizes):
-        for place, seed in enumerate(check.seeds):
+        for place, seed in enumerate(check.every_seed):
             network = _Network(*check.at(size, seed), few)
-            for layer, values in network.measured(check.steps).items():
+            trained = place < len(check.seeds)
+            for layer, values in network.measured(check.steps if trained else ()).items():
                 tally.add(layer, network.rows[layer], values, (index, place))
-            done += float(work[index])
+            done += float(work[index]) if trained else 0.0
             on_progress(done, total)
     means = tally.means()
+    attends = any(row.kind == ATTENTION for row in tally.rows.values())
     fits = tuple(
-        _fit(check, (layer, quantity), values.to_numpy()[..., -1], predicted)
+        _fit(check, (layer, quantity), values, predicted)
         for (layer, quantity), values in means.items()
-        if (predicted := _prediction(check, tally.rows[layer], quantity)) is not None
+        if (predicted := _prediction(check, tally.rows[layer], quantity, attends=attends)) is not None
     )
     return CoordinateReport(fits, _record(check, means), _verdict([fit.verdict for fit in fits]))
 
@@ -220,7 +235,7 @@ class _Network:
     """One network, and what its layers do in training."""
 
     def __init__(self, config: TrainingConfig, run: Run, data: Dataset) -> None:
-        self.inputs = data.inputs
+        self.inputs, self.targets = data.inputs, data.targets
         self.cohort = Cohort(config, data, Probe(config, data), (run,))
         self.model = self.cohort.models[0]
         self.layers = {
@@ -231,33 +246,42 @@ class _Network:
     def measured(self, steps: Sequence[int]) -> dict[str, dict[str, Array]]:
         """Every quantity at every step, by layer."""
         start = self._passes()
-        weights = {
-            name: layer.get_parameter("weight").detach().clone() for name, layer in self.layers.items()
-        }
-        changes: dict[str, list[tuple[float, float, float]]] = {name: [] for name in self.layers}
+        shares = self._shares(start)
+        start = {name: _Pass(*(part.detach() for part in seen)) for name, seen in start.items()}
+        weights = {name: _weight(layer).clone() for name, layer in self.layers.items()}
+        changes: dict[str, list[tuple[float, ...]]] = {name: [] for name in self.layers}
 
+        @torch.no_grad()
         def note(cohort: Cohort) -> None:
             if cohort.step not in steps:
                 return
             now = self._passes()
             for name, layer in self.layers.items():
-                with torch.no_grad():
-                    own = layer(start[name].inputs) - start[name].outputs
-                moved = _weight(layer) - weights[name]
-                parts = (now[name].outputs - start[name].outputs, own, moved)
-                changes[name].append(tuple(float(part.abs().mean()) for part in parts))  # type: ignore[arg-type]
+                total = now[name].outputs - start[name].outputs
+                own = layer(start[name].inputs) - start[name].outputs
+                means = [float((shares[name] * part.abs()).sum()) for part in (total, own)]
+                moved = float((_weight(layer) - weights[name]).abs().mean())
+                changes[name].append((*means, moved))
 
-        for _ in self.cohort.train(note):
+        for _ in self.cohort.train(note) if steps else ():
             pass
-        found = {}
+        found = {
+            name: {ACTIVATION: np.array(float(seen.outputs.abs().mean()))} for name, seen in start.items()
+        }
         for name, rows in changes.items():
-            columns = np.array(rows).T
-            size = np.full(len(steps), float(start[name].outputs.abs().mean()))
-            found[name] = dict(zip(QUANTITIES, (size, *columns), strict=True))
+            found[name] |= dict(zip(QUANTITIES[1:], np.array(rows).T, strict=True)) if rows else {}
         return found
 
+    def _shares(self, start: dict[str, _Pass]) -> dict[str, torch.Tensor]:
+        """Size of the loss's gradient in every output of a layer, over their sum."""
+        outputs = [seen.outputs for seen in start.values()]
+        loss = self.cohort.probe.criterion(outputs[-1], self.targets)
+        gradients = torch.autograd.grad(loss, outputs, materialize_grads=True)
+        sizes = {name: gradient.abs() for name, gradient in zip(start, gradients, strict=True)}
+        return {name: size / size.sum() for name, size in sizes.items()}
+
     def _passes(self) -> dict[str, _Pass]:
-        """Inputs and outputs of every layer on the fixed examples."""
+        """Inputs and outputs of every layer on the examples, the readout's last."""
         seen: dict[str, _Pass] = {}
         hooks = [
             layer.register_forward_hook(
@@ -266,8 +290,7 @@ class _Network:
             for name, layer in self.layers.items()
         ]
         try:
-            with torch.no_grad():
-                self.model(self.inputs)
+            self.model(self.inputs)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -290,7 +313,7 @@ class _Tally:
 
     def __init__(self, check: CoordinateCheck) -> None:
         self.check = check
-        self.shape = (len(check.sizes), len(check.seeds), len(check.steps))
+        self.shape = (len(check.sizes), len(check.every_seed), len(check.steps))
         self.rows: dict[str, Scales] = {}
         self.sums: dict[tuple[str, str], Array] = {}
         self.counts: dict[tuple[str, str], Array] = {}
@@ -308,7 +331,7 @@ class _Tally:
         """By layer and quantity; NaN where a network has no such layer."""
         axes = {
             "size": list(self.check.sizes),
-            "seed": list(self.check.seeds),
+            "seed": list(self.check.every_seed),
             "step": list(self.check.steps),
         }
         return {
@@ -330,11 +353,17 @@ def _group(layer: str, row: Scales) -> str:
     return layer
 
 
-def _prediction(check: CoordinateCheck, row: Scales, quantity: str) -> tuple[float, float] | None:
+def _prediction(
+    check: CoordinateCheck, row: Scales, quantity: str, *, attends: bool
+) -> tuple[float, float] | None:
     """Smallest and largest exponent that the table predicts; None where there is no power law."""
     table, optimizer = check.config.parametrization, check.config.optimizer.name
+    if check.size == DEPTH and row.in_branch and quantity == CHANGE:
+        return None  # that of the stream, which is less than the readout's by how far up the branch is
+    if check.size == DEPTH and row.kind == ATTENTION and optimizer == SGD:
+        return None  # its gradient is small at the start, and larger the more has been learned
     if check.size == WIDTH:
-        found = width_exponents(table, row.kind, optimizer)
+        found = width_exponents(table, row.kind, optimizer, attends=attends)
     else:
         found = depth_exponents(table, row.kind, optimizer, in_branch=row.in_branch)
     if quantity == CHANGE:
@@ -349,10 +378,14 @@ def _prediction(check: CoordinateCheck, row: Scales, quantity: str) -> tuple[flo
 
 
 def _fit(
-    check: CoordinateCheck, place: tuple[str, str], values: Array, predicted: tuple[float, float]
+    check: CoordinateCheck,
+    place: tuple[str, str],
+    values: xr.DataArray,
+    predicted: tuple[float, float],
 ) -> Fit:
-    """Slope of the log mean over seeds on the log size, of values of shape (sizes, seeds)."""
-    found = power_law_fit(check.sizes, values.T, generator=np.random.default_rng(0), paired=False)
+    """Slope of the log mean over seeds, at the last step, on the log size."""
+    seen = values.isel(step=-1).dropna("seed", how="all").transpose("seed", "size").to_numpy()
+    found = power_law_fit(check.sizes, seen, generator=np.random.default_rng(0), paired=False)
     (bottom, top), exponent = found.interval, found.exponent
     low, high = predicted[0] - TOLERANCE, predicted[1] + TOLERANCE
     verdict = FAILED

@@ -142,17 +142,20 @@ class BranchRule:
     adam: Scale = Scale()
 
 
-KINDS = INPUT, HIDDEN, READOUT, EMBEDDING, NORM, BIAS, READOUT_BIAS = (
+KINDS = INPUT, HIDDEN, ATTENTION, READOUT, EMBEDDING, NORM, BIAS, STREAM, READOUT_BIAS = (
     "input",
     "hidden",
+    "attention",
     "readout",
     "embedding",
     "norm",
     "bias",
+    "stream",
     "readout bias",
 )
-"""Kinds of layers, by what grows with the width (input: outputs; hidden: both sides; readout: inputs);
-lookups of tokens; vectors that multiply (norm) or are added (bias)."""
+"""Kinds of layers, by what grows with the width (input: outputs; hidden: both sides, queries and keys of
+attention being a kind of their own with the same rule; readout: inputs); lookups of tokens; vectors that
+multiply (norm) or are added (bias), and those of normalisations that stand in a residual stream (stream)."""
 
 
 class StartingScales(NamedTuple):
@@ -192,6 +195,9 @@ class Parametrization:
         Rule of biases and normalisations of hidden layers. A readout's bias is not scaled.
     branch
         Rule of residual branches.
+    stream
+        Rule of the vectors of normalisations in a residual stream; None is that of other vectors. Their
+        changes add up over the blocks.
     attention
         Factor of attention logits, in the `fan_in` of a head.
     """
@@ -204,6 +210,7 @@ class Parametrization:
     embedding: LayerRule = LayerRule()
     vector: LayerRule = LayerRule()
     branch: BranchRule = BranchRule()
+    stream: LayerRule | None = None
     attention: Scale = _ROOT
 
     @property
@@ -220,9 +227,9 @@ class Parametrization:
             If there is no such kind.
         """
         require_known("kind of layer", kind, KINDS)
-        vector = self.vector
-        rules = (self.input, self.hidden, self.readout, self.embedding, vector, vector, LayerRule())
-        rule = dict(zip(KINDS, rules, strict=True))[kind]
+        vector, stream = self.vector, self.stream or self.vector
+        matrices = (self.input, self.hidden, self.hidden, self.readout, self.embedding)
+        rule = dict(zip(KINDS, (*matrices, vector, vector, stream, LayerRule()), strict=True))[kind]
         return rule.within(self.branch) if in_branch else rule
 
     @property
@@ -318,6 +325,8 @@ _MUP = Parametrization(
     vector=LayerRule(learning_rate=_WIDTH),
     attention=_ROOT**2,
 )
+_DEPTH = Scale.of(depth=1)
+_STREAM = LayerRule(learning_rate=_WIDTH * _DEPTH**-1, adam=_DEPTH**-1)
 
 PARAMETRIZATIONS: Mapping[str, Parametrization] = MappingProxyType(
     {
@@ -336,18 +345,21 @@ TABLE: Mapping[str, Parametrization] = MappingProxyType(
             _MUP,
             name="depth-mup",
             title="Depth-μP",
-            branch=BranchRule(Scale.of(depth=-HALF), adam=Scale.of(depth=-HALF)),
+            branch=BranchRule(_DEPTH**-HALF, adam=_DEPTH**-HALF),
+            stream=_STREAM,
         ),
         "1/l": replace(
             _MUP,
             name="1/l",
             title="1/L",
-            branch=BranchRule(Scale.of(depth=-1), learning_rate=Scale.of(depth=1)),
+            branch=BranchRule(_DEPTH**-1, learning_rate=_DEPTH),
+            stream=_STREAM,
         ),
     }
 )
 """The whole table: with Depth-muP (Table 1 of Noci et al. 2024; Yang et al. 2023, Bordelon et al. 2023) and
-branches of 1/L, at rates that keep them training (Bordelon et al. 2023: eta0 L^(2 alpha - 1))."""
+branches of 1/L, at rates that keep them training (Bordelon et al. 2023: eta0 L^(2 alpha - 1)). The rates of
+normalisations in the stream, as of post-LN transformers, are derived here: L of them add up."""
 
 
 def parametrization(name: str) -> Parametrization:

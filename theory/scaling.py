@@ -6,6 +6,9 @@ loss's gradient in a hidden layer's outputs has the size of the readout's weight
 by `c a (gradient) x`, Adam by `c` whatever the gradient. What a change does to the outputs is coherent with
 the inputs: `a (change) x n`. A sum takes the largest exponent of its terms.
 
+Attention multiplies products of queries and keys by `d^-1` or `d^(-1/2)`: at the start the gradient in them is
+a sum of d independent terms times that; what a step changes in them is coherent, d terms of one sign.
+
 Source: Yang and Hu 2021 (Tensor Programs IV), Section 3; Yang et al. 2022 (V), Appendix J; for depth, Yang et
 al. 2023 (VI) and Bordelon et al. 2023.
 """
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import invalid
 from .parametrization import (
+    ATTENTION,
     EMBEDDING,
     HALF,
     HIDDEN,
@@ -32,7 +36,7 @@ from .parametrization import (
 if TYPE_CHECKING:
     from .parametrization import LayerRule, Parametrization
 
-_GROWING_INPUTS = frozenset({HIDDEN, READOUT})
+_GROWING_INPUTS = frozenset({HIDDEN, ATTENTION, READOUT})
 _OUTPUTS = frozenset({READOUT, READOUT_BIAS})
 _ONE = Fraction(1)
 _NONE = Fraction(0)
@@ -54,8 +58,17 @@ class Exponents(NamedTuple):
     of their sum is anywhere between."""
 
 
-def width_exponents(table: Parametrization, kind: str, optimizer: str = SGD) -> Exponents:
-    """Exponents in the width, at fixed depth, of a kind of layer.
+def width_exponents(
+    table: Parametrization, kind: str, optimizer: str = SGD, *, attends: bool = False
+) -> Exponents:
+    """Exponents in the width, at fixed depth, of a kind of layer, at the start of training.
+
+    Parameters
+    ----------
+    table, kind, optimizer
+        As of the table.
+    attends
+        Whether the network has attention, whose logits' change is then part of what layers see.
 
     Raises
     ------
@@ -65,7 +78,9 @@ def width_exponents(table: Parametrization, kind: str, optimizer: str = SGD) -> 
     """
     _require_kept_size(table)
     own = {name: _own_change(table, name, optimizer) for name in KINDS}
-    before = (own[INPUT], own[HIDDEN])
+    before = [own[INPUT], own[HIDDEN]]
+    if attends:  # coherent logits
+        before.append(own[ATTENTION] + 1 + table.attention.exponent("fan_in"))
     if kind in {INPUT, EMBEDDING}:
         terms = [own[kind]]
     elif kind == READOUT:
@@ -153,6 +168,8 @@ def gradient_scale(table: Parametrization, kind: str, *, in_branch: bool = False
     if kind not in _OUTPUTS:
         readout = table.readout
         signal = (readout.multiplier * readout.variance**HALF).rename(fan_in="width")
+    if kind == ATTENTION:
+        signal *= table.attention.rename(fan_in="width") * Scale.of(width=HALF)
     return rule.multiplier * signal * (table.branch.multiplier if in_branch else Scale())
 
 
@@ -167,7 +184,14 @@ def _weight_change(table: Parametrization, kind: str, optimizer: str) -> Fractio
     rate = _of_width(rule.rate(optimizer), kind)
     if optimizer != SGD:
         return rate
-    return rate + _of_width(rule.multiplier, kind) + (_NONE if kind in _OUTPUTS else _signal(table))
+    return rate + _of_width(rule.multiplier, kind) + _received(table, kind)
+
+
+def _received(table: Parametrization, kind: str) -> Fraction:
+    """Exponent of the loss's gradient in a layer's outputs, at the start."""
+    if kind in _OUTPUTS:
+        return _NONE
+    return _signal(table) + (HALF + table.attention.exponent("fan_in") if kind == ATTENTION else _NONE)
 
 
 def _signal(table: Parametrization) -> Fraction:

@@ -110,7 +110,7 @@ class Scaling:
 
 
 def _is_matrix(kind: str) -> bool:
-    return kind in {"input", "hidden", "readout"}
+    return kind in {"input", "hidden", "attention", "readout"}
 
 
 class Network(nn.Module, ABC):
@@ -255,18 +255,26 @@ class Norm(ScaledLayer):
         `layer` or `batch`.
     features
         Channels of images, or features of the last dimension.
-    in_branch
-        Whether inside a residual branch.
+    in_branch, in_stream
+        Whether inside a residual branch, or in the stream that branches add to.
     """
 
-    def __init__(self, scaling: Scaling, kind: str, features: int, *, in_branch: bool = False) -> None:
+    def __init__(
+        self,
+        scaling: Scaling,
+        kind: str,
+        features: int,
+        *,
+        in_branch: bool = False,
+        in_stream: bool = False,
+    ) -> None:
         super().__init__()
         require_known("normalisation", kind, NORMS[1:])
         self.kind = kind
         self.gain, self.bias = scaling.constant(1.0, features), scaling.constant(0.0, features)
         self.scales = {
-            "gain": scaling.scales("norm", 1, in_branch=in_branch),
-            "bias": scaling.scales("bias", 1, in_branch=in_branch),
+            name: scaling.scales("stream" if in_stream else kind, 1, in_branch=in_branch)
+            for name, kind in (("gain", "norm"), ("bias", "bias"))
         }
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -35,8 +35,9 @@ class Attention(nn.Module):
     def __init__(self, scaling: Scaling, width: int, heads: int, *, causal: bool) -> None:
         super().__init__()
         self.heads, self.causal = heads, causal
+        kinds = ("attention", "attention", "hidden", "hidden")
         self.query, self.key, self.value, self.out = (
-            Dense(scaling, "hidden", width, width, in_branch=True) for _ in range(4)
+            Dense(scaling, kind, width, width, in_branch=True) for kind in kinds
         )
         self.scale = scaling.attention(width // heads)
 
@@ -74,9 +75,9 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.multiplier, self.pre = scaling.branch, settings.norm == "pre"
         inner = settings.inner or settings.ratio * width
-        self.first_norm = Norm(scaling, "layer", width, in_branch=self.pre)
+        self.first_norm = Norm(scaling, "layer", width, in_branch=self.pre, in_stream=not self.pre)
         self.attention = Attention(scaling, width, settings.heads, causal=causal)
-        self.second_norm = Norm(scaling, "layer", width, in_branch=self.pre)
+        self.second_norm = Norm(scaling, "layer", width, in_branch=self.pre, in_stream=not self.pre)
         self.up = Dense(scaling, "hidden", width, inner, in_branch=True, bias=settings.bias)
         self.down = Dense(scaling, "hidden", inner, width, in_branch=True, bias=settings.bias)
 
