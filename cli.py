@@ -14,7 +14,8 @@ from .commands.explore import explore
 from .commands.ledger import derive, verify
 from .commands.pictures import figure
 from .commands.plane import bifurcation, portrait
-from .commands.runs import simulate, train
+from .commands.runs import simulate
+from .commands.training import coordinate_check, train
 from .commands.width import deviation, optimum, width_check
 from .errors import InputError
 
@@ -35,7 +36,7 @@ COMMANDS: dict[str, dict[Callable[..., None], str]] = {
     },
     "Runs": {
         simulate: "--parametrization ntp --widths 64,1e9,inf --learning-rate 1,4",
-        train: "--parametrization ntp --widths 64,128 --learning-rate 7",
+        train: "--network resnet --parametrization depth-mup --set depth=12 --widths 16,32",
     },
     "Analyses": {
         width_check: "--widths 64,1024,16384,1e6,1e9 --figure width-check.pdf",
@@ -45,6 +46,7 @@ COMMANDS: dict[str, dict[Callable[..., None], str]] = {
         explore: "--dim 20 --target-norm 3 --width 256 --output portrait.html",
         bifurcation: "--dim 20 --target-norm 3 --from 0.5 --to 2 --figure bifurcation.pdf",
         edge_of_stability: "--parametrization ntp --widths 32,128,2048 --relative-rates 0.5,0.97",
+        coordinate_check: "--network resnet --parametrization depth-mup --size depth",
         error_bars: "--dim 10 --widths 64,1024,16384 --seeds 200 --figure bars.png",
     },
     "Your own network": {

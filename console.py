@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from .claims import Entry
+    from .neural.coordinates import CoordinateReport
     from .theory.symbolic import Derivation
 
 _PLAIN_WIDTH = 140
@@ -44,6 +45,8 @@ _COLOURS = {
     "corrected": "yellow",
     "refuted": "bold red",
     "not run": "red",
+    "failed": "bold red",
+    "undecided": "yellow",
 }
 
 _SILENCE = 30.0
@@ -232,6 +235,26 @@ def print_record(record: xr.Dataset, quantities: Sequence[str]) -> None:
         console.print(
             f"{int((diverged >= 0).sum())} of {diverged.size} runs diverged, the first at step {first}"
         )
+
+
+def print_coordinates(report: CoordinateReport) -> None:
+    """Fitted and predicted exponents of every layer, and the verdict."""
+    table = Table(title=f"exponents in {report.record.attrs['size']}")
+    for heading in ("layer", "quantity", "fitted", "95% interval", "predicted", "verdict"):
+        table.add_column(heading, justify="left" if heading in {"layer", "quantity"} else "right")
+    for fit in report.fits:
+        low, high = fit.predicted
+        row = (
+            fit.layer,
+            fit.quantity.replace("_", " "),
+            f"{fit.exponent:.3f}",
+            f"{fit.interval[0]:.3f} to {fit.interval[1]:.3f}",
+            f"{low:g}" if low == high else f"{low:g} to {high:g}",
+        )
+        table.add_row(*row, Text(fit.verdict, style=_COLOURS.get(fit.verdict, "green")))
+    console = stdout()
+    console.print(table)
+    console.print(report.sentence, soft_wrap=True)
 
 
 def print_methods(record: xr.Dataset) -> None:

@@ -17,7 +17,7 @@ Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda or mps. Networks only; simulations run on the CPU.")
 ]
 DataDir = Annotated[
-    Path | None, typer.Option(help="Folder with CIFAR-10 in its official layout; default: digits.")
+    Path | None, typer.Option(help="Folder with a data set in its official layout; default: digits.")
 ]
 Download = Annotated[
     bool, typer.Option("--download", help="Fetch the official CIFAR-10 archive (checksum verified).")
@@ -26,7 +26,31 @@ Output = Annotated[Path | None, typer.Option(help="Where to write the result.")]
 Picture = Annotated[
     Path | None, typer.Option("--figure", help="Also draw the curves into this file (.png, .pdf).")
 ]
-Name = Annotated[str, typer.Option(help="ntp, mup or sp.")]
+Name = Annotated[str, typer.Option(help="ntp, mup, sp; depth-mup and 1/l for residual networks.")]
+Network = Annotated[
+    str,
+    typer.Option(
+        help="simple-convnet, convnet, resnet, vit, transformer, transformer-post, mlp, residual-mlp, "
+        "two-layer-linear or deep-linear."
+    ),
+]
+OptimizerName = Annotated[str, typer.Option("--optimizer", help="sgd, adam or adamw.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="NAME=VALUE of any setting of network, optimizer or training, such as depth=12, momentum=0.9, "
+        "warmup=200 or quantities=sharpness,ntk_sharpness; an unknown name lists them. Repeatable.",
+    ),
+]
+DatasetName = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        help="auto recognises a folder; digits, cifar-10, tiny-imagenet, image-folder, wikitext-2, "
+        "wikitext-2-bytes, random.",
+    ),
+]
 Widths = Annotated[str, typer.Option("--widths", "--width", help="Widths, comma-separated.")]
 Rates = Annotated[
     str, typer.Option("--learning-rate", "--learning-rates", help="Base rates eta0, comma-separated.")

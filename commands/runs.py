@@ -1,8 +1,7 @@
-"""Commands `simulate` and `train`: runs that give a record."""
+"""Command `simulate`: runs of the latent system that give a record."""
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +11,7 @@ import typer
 from .. import options
 from ..errors import require_distinct, require_known
 from ..options import (
-    DataDir,
     Device,
-    Download,
     Every,
     Json,
     Name,
@@ -80,7 +77,7 @@ def simulate(
     quantities = tuple(name.strip() for name in record.split(","))
     require_distinct("recorded quantities", quantities)
     keeper = RecordKeeper(output)
-    with _interruptible(keeper), progress_bar("simulating") as progress:
+    with interruptible(keeper), progress_bar("simulating") as progress:
         result = simulations.simulate(
             ensemble,
             record_at=record_at,
@@ -89,16 +86,16 @@ def simulate(
             method=method,
             on_progress=progress,
             on_block=keeper.keep_partial,
-            resume=_earlier(keeper),
+            resume=earlier_record(keeper),
         )
         keeper.keep_whole(result)
-    _show(result, quantities, output, figure, as_json=as_json)
+    show_record(result, quantities, output, figure, as_json=as_json)
     if not as_json:
         print_methods(result)
         print_width_verdict(result, seed)
 
 
-def _earlier(keeper: RecordKeeper) -> xr.Dataset | None:
+def earlier_record(keeper: RecordKeeper) -> xr.Dataset | None:
     """What a killed run left behind, said to be gone on from."""
     from ..console import stderr
 
@@ -109,57 +106,8 @@ def _earlier(keeper: RecordKeeper) -> xr.Dataset | None:
     return earlier
 
 
-def train(
-    *,
-    parametrization: Name = "mup",
-    widths: Widths = "32,64,128",
-    learning_rate: Rates = "0.5",
-    steps: Annotated[int, typer.Option(help="SGD steps.")] = 256,
-    seeds: Seeds = 3,
-    batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128,
-    every: Every = None,
-    data_dir: DataDir = None,
-    download: Download = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Where to keep the record; default: results/train-....nc.")
-    ] = None,
-    figure: Picture = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Train SimpleConvNet over widths, learning rates and seeds, measuring loss and sharpness on the way."""
-    from .. import neural, theory
-    from ..console import progress_bar, stderr
-    from ..records import RecordKeeper
-
-    config = neural.TrainingConfig(
-        theory.parametrization(parametrization),
-        steps=steps,
-        batch_size=batch_size,
-        measure_every=max(1, steps // 16) if every is None else every,
-    )
-    grid = neural.Grid(
-        config,
-        tuple(options.whole(width) for width in options.numbers(widths, "width")),
-        options.numbers(learning_rate, "learning rate"),
-        options.seeds(seed, seeds),
-    )
-    place = neural.resolve_device(device)
-    data = neural.load_images(data_dir, download=download, progress=True).to(place)
-    kept = output or _default_output(grid.empty(data), config.parametrization.name)
-    options.check_outputs(kept, figure)
-    if not as_json:
-        stderr().print(f"training on {data.name} ({data.examples} examples), device {place}; keeping {kept}")
-    keeper = RecordKeeper(kept)
-    with _interruptible(keeper), progress_bar("training") as progress:
-        result = neural.train_grid(grid, data, on_progress=progress, on_measurement=keeper.keep_partial)
-        keeper.keep_whole(result)
-    _show(result, ("loss", "sharpness"), kept, figure, as_json=as_json)
-
-
 @contextmanager
-def _interruptible(keeper: RecordKeeper) -> Iterator[None]:
+def interruptible(keeper: RecordKeeper) -> Iterator[None]:
     """On an interruption say where what there was is kept, and stop."""
     from ..console import stderr
 
@@ -173,16 +121,10 @@ def _interruptible(keeper: RecordKeeper) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _default_output(record: xr.Dataset, name: str) -> Path:
-    """A label that differs between configurations, so that no result replaces another's."""
-    identity = "".join(str(record.attrs[key]) for key in ("configuration", "seeds", "data_hash"))
-    identity += str([record[axis].to_numpy().tolist() for axis in ("width", "learning_rate")])
-    return Path("results") / f"train-{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.nc"
-
-
-def _show(
+def show_record(
     record: xr.Dataset, quantities: Sequence[str], output: Path | None, picture: Path | None, *, as_json: bool
 ) -> None:
+    """Print a record, or its JSON, and draw it if so wished."""
     from ..console import print_json, print_record, stdout
     from ..records import record_to_json
 

@@ -1,5 +1,6 @@
 """Pictures: functions that draw data into given axes, and the gallery of named figures."""
 
+from .coordinates import draw_coordinates, draw_sizes
 from .curves import draw_curves, draw_edge, draw_transfer
 from .drawing import SCALES, Drawing, FigureSettings, draw_record, save_drawing, save_picture
 from .gallery import FIGURES, draw_figure
@@ -16,12 +17,14 @@ __all__ = [
     "Plane",
     "PortraitDefaults",
     "draw_basins",
+    "draw_coordinates",
     "draw_curves",
     "draw_edge",
     "draw_figure",
     "draw_orbit",
     "draw_portrait",
     "draw_record",
+    "draw_sizes",
     "draw_transfer",
     "interactive_portrait",
     "paper_style",

@@ -22,17 +22,20 @@ from .storage import (
     to_json,
     write_atomically,
 )
+from .transfer import LearningRateTransfer, learning_rate_transfer
 
 __all__ = [
     "DIMENSIONS",
     "NEVER",
     "QUANTITIES",
     "RUN_DIMENSIONS",
+    "LearningRateTransfer",
     "RecordKeeper",
     "WidthDependence",
     "array_hash",
     "describe",
     "empty_record",
+    "learning_rate_transfer",
     "load_record",
     "logarithmic_schedule",
     "provenance",

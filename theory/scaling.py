@@ -6,8 +6,8 @@ loss's gradient in a hidden layer's outputs has the size of the readout's weight
 by `c a (gradient) x`, Adam by `c` whatever the gradient. What a change does to the outputs is coherent with
 the inputs: `a (change) x n`. A sum takes the largest exponent of its terms.
 
-Attention multiplies products of queries and keys by `d^-1` or `d^(-1/2)`: at the start the gradient in them is
-a sum of d independent terms times that; what a step changes in them is coherent, d terms of one sign.
+Attention multiplies products of queries and keys by `d^-1` or `d^(-1/2)`: at the start the gradient in them
+is a sum of d independent terms times that; what a step changes in them is coherent, d terms of one sign.
 
 Source: Yang and Hu 2021 (Tensor Programs IV), Section 3; Yang et al. 2022 (V), Appendix J; for depth, Yang et
 al. 2023 (VI) and Bordelon et al. 2023.

@@ -174,7 +174,7 @@ class SpectrumTracker:
             "rows": None if self._rows is None else self._rows[:held].clone(),
             "capacity": 0 if self._rows is None else len(self._rows),
             "warm": self._warm,
-            "pairs": [pair._asdict() | {"leaks": torch.tensor(pair.leaks)} for pair in self._pairs],
+            "pairs": [_plain(pair) for pair in self._pairs],
             "highest": self.highest,
         }
 
@@ -227,6 +227,12 @@ class SpectrumTracker:
             known = f"{result.value:.6g} is known to {result.error_bound:.2g} only"
             warnings.warn(f"the {self.end} eigenvalue {known}: {note}", NotConvergedWarning, stacklevel=3)
         return result
+
+
+def _plain(pair: Pair) -> dict[str, Any]:
+    """A pair without NumPy's types, which a file that can hold no code may not name."""
+    numbers = {name: float(value) for name, value in pair._asdict().items() if name not in {"leaks", "note"}}
+    return {**numbers, "leaks": torch.tensor(pair.leaks), "note": pair.note}
 
 
 class _Search:

@@ -8,7 +8,7 @@ from .download import download_cifar10, download_tiny_imagenet, download_wikitex
 from .folders import read_image_folder, read_tiny_imagenet
 from .images import digits, from_pixels
 from .subset import stratified_subset
-from .synthetic import gaussian_regression, whitened_regression
+from .synthetic import gaussian_regression, markov_tokens, whitened_regression
 from .text import read_wikitext2
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "gaussian_regression",
     "load_dataset",
     "load_images",
+    "markov_tokens",
     "read_cifar10",
     "read_image_folder",
     "read_tiny_imagenet",

@@ -15,7 +15,7 @@ from .download import download_cifar10, download_tiny_imagenet, download_wikitex
 from .files import bad_folder, inner_folder, require_folder
 from .images import SIDE, digits
 from .subset import stratified_subset
-from .synthetic import gaussian_regression
+from .synthetic import gaussian_regression, markov_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,12 +33,13 @@ DATASETS: Mapping[str, str] = {
     "wikitext-2": "WikiText-2, word by word",
     "wikitext-2-bytes": "WikiText-2, byte by byte",
     "random": "Gaussian vectors and what a random linear teacher says of them, built in",
+    "random-tokens": "sequences of 100 tokens, each followed by one of four, built in",
 }
 """What there is, by the name to ask for it."""
 
 LAYOUTS = "cifar-10-batches-py/, wikitext-2/, tiny-imagenet-200/, or one subfolder of images a class"
 
-RANDOM_EXAMPLES, RANDOM_DIMENSION = 1024, 64
+RANDOM_EXAMPLES, RANDOM_DIMENSION, RANDOM_TOKENS = 1024, 64, 100
 _LARGEST_SEED = 2**63 - 1
 
 
@@ -111,9 +112,9 @@ def load_dataset(
     require_whole("seed", seed, least=0, most=_LARGEST_SEED, example=0)
     chosen = _recognised(folder, download=download) if name == AUTO else name
     _require_fitting(chosen, folder, download=download, split=split, limit=limit)
-    if chosen == "random":
-        count = RANDOM_EXAMPLES if examples is None else examples
-        return gaussian_regression(count, RANDOM_DIMENSION, 1, torch.Generator().manual_seed(seed))
+    if chosen in _DRAWN:
+        generator = torch.Generator().manual_seed(seed)
+        return _DRAWN[chosen](RANDOM_EXAMPLES if examples is None else examples, sequence, generator)
     if chosen == "digits":
         data = digits()
     else:
@@ -151,6 +152,11 @@ def _recognised(folder: Path | None, *, download: bool) -> str:
         return "image-folder"
     raise bad_folder(folder, f"a folder with {LAYOUTS}", "pass the folder that holds one of these")
 
+
+_DRAWN: Mapping[str, Callable[[int, int, torch.Generator], Dataset]] = {
+    "random": lambda count, _time, generator: gaussian_regression(count, RANDOM_DIMENSION, 1, generator),
+    "random-tokens": lambda count, time, generator: markov_tokens(count, time, RANDOM_TOKENS, generator),
+}
 
 _LAYOUT_MARKS = {
     "cifar-10": (cifar.FOLDER, (*cifar.TRAINING_FILES, cifar.TEST_FILE)),

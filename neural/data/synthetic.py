@@ -1,4 +1,4 @@
-"""Regressions whose answer is known: a random linear teacher, and the whitened data of Section 5."""
+"""Data whose law is known: a random linear teacher, the whitened data of Section 5, a chain of tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from ...errors import invalid, require_whole
 from ...records import array_hash
-from .dataset import VECTORS, Dataset
+from .dataset import TOKENS, VECTORS, Dataset
 
 
 def gaussian_regression(
@@ -50,6 +50,42 @@ def gaussian_regression(
     inputs = _normal((examples, dimension), generator)
     targets = inputs @ teacher + noise * _normal((examples, outputs), generator)
     return _regression("gaussian regression", inputs.to(dtype), targets.to(dtype))
+
+
+def markov_tokens(
+    examples: int, time: int, tokens: int, generator: torch.Generator, *, successors: int = 4
+) -> Dataset:
+    """Draw sequences of tokens, each of which is followed by one of a few, all equally likely.
+
+    The least mean cross-entropy that any model reaches is `log(successors)`.
+
+    Parameters
+    ----------
+    examples, time, tokens
+        Inputs and targets, the next tokens, have shape (examples, time); the vocabulary's size.
+    generator
+        On the CPU.
+    successors
+        How many different tokens may follow one, at most all.
+
+    Raises
+    ------
+    InputError
+        If a size is not a whole number of at least 1.
+    """
+    for name, value in (("examples", examples), ("time", time), ("tokens", tokens)):
+        require_whole(name, value, least=1, example=64)
+    require_whole("successors", successors, least=1, most=tokens, example=4)
+    following = torch.stack([torch.randperm(tokens, generator=generator)[:successors] for _ in range(tokens)])
+    choices = torch.randint(successors, (time, examples), generator=generator)
+    stream = [torch.randint(tokens, (examples,), generator=generator)]
+    for choice in choices:
+        stream.append(following[stream[-1], choice])
+    whole = torch.stack(stream, dim=1)
+    inputs, targets = whole[:, :-1].contiguous(), whole[:, 1:].contiguous()
+    return Dataset(
+        "random tokens", TOKENS, inputs, targets, tokens, array_hash(inputs.numpy(), targets.numpy())
+    )
 
 
 def whitened_regression(dimension: int, target: torch.Tensor) -> Dataset:

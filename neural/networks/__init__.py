@@ -12,6 +12,7 @@ from .settings import (
     SimpleConvNetSettings,
     VisionTransformerSettings,
     network,
+    require_kind,
 )
 from .transformers import LanguageModel, VisionTransformer
 
@@ -37,5 +38,6 @@ __all__ = [
     "VisionTransformerSettings",
     "network",
     "parameter_scales",
+    "require_kind",
     "scaled_layers",
 ]

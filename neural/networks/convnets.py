@@ -184,7 +184,7 @@ def _side_left(side: int, settings: ConvNetSettings) -> int:
     for _ in range(settings.stages):
         left //= 2
     if left < 1:
-        least = settings.first_stride * 2**settings.stages
+        least = settings.first_stride * (2**settings.stages - 1) + 1
         raise invalid(
             "side of the images",
             side,

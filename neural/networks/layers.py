@@ -61,7 +61,7 @@ class Scaling:
     generator
         Randomness of the initialisation, on the CPU: the same on every device.
     device
-        Where the parameters are made.
+        Where the parameters are made; on `meta`, where they have no values, none are drawn.
     gain
         Factor on the weights inside residual branches.
     """
@@ -89,6 +89,8 @@ class Scaling:
 
     def draw(self, shape: tuple[int, ...], kind: str, fan_in: int) -> nn.Parameter:
         """Normal weights of the table's variance; convolutions with channels last in memory."""
+        if self.device is not None and self.device.type == "meta":
+            return nn.Parameter(torch.empty(shape, device=self.device))
         sizes = {"fan_in": float(fan_in), "width": float(self.width), "depth": float(self.depth)}
         deviation = math.sqrt(self.table.rule(kind).variance.at(**sizes))
         layout = torch.channels_last if len(shape) == _IMAGE_DIMENSIONS else torch.contiguous_format

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ...errors import invalid, require_known, require_whole
 from ..data.dataset import IMAGES, TOKENS, VECTORS
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
     from ...theory import Parametrization
     from ..data import Dataset
+
+_N = TypeVar("_N", bound=Network)
+
+_MOST_STAGES = 14
+"""Each halves the images, and those of a side of 2^14 are too large to train on."""
 
 
 class Architecture(Protocol):
@@ -34,7 +40,7 @@ class Architecture(Protocol):
         generator: torch.Generator,
         device: torch.device | None = None,
     ) -> Network:
-        """The network at a width, for the shapes of a data set.
+        """The network at a width, for the shapes of a data set, in the precision of its inputs.
 
         Raises
         ------
@@ -58,12 +64,16 @@ class SimpleConvNetSettings:
         device: torch.device | None = None,
     ) -> SimpleConvNet:
         """The network; its images are 32 x 32."""
+        require_kind(self, data)
         channels, side = data.shape[:2]
         if side != 32:
             raise invalid(
                 "side of the images", side, accepted="32 pixels", remedy="resize them, or choose convnet"
             )
-        return SimpleConvNet(table, width, generator, channels=channels, classes=data.outputs, device=device)
+        return _in_precision(
+            SimpleConvNet(table, width, generator, channels=channels, classes=data.outputs, device=device),
+            data,
+        )
 
 
 @dataclass(frozen=True)
@@ -103,8 +113,10 @@ class ConvNetSettings:
 
     def __post_init__(self) -> None:
         require_known("norm", self.norm, NORMS)
-        for name in ("depth", "layers_per_block", "stages", "first_stride"):
+        for name in ("depth", "layers_per_block", "first_stride"):
             require_whole(name.replace("_", " "), getattr(self, name), least=1, most=10**4, example=3)
+        require_whole("stages", self.stages, least=1, most=_MOST_STAGES, example=3)
+        _require_finite(self, "skip", "branch_scale", "gain")
         if self.depth % self.stages:
             raise invalid(
                 "depth", self.depth, accepted=f"multiples of the {self.stages} stages", remedy="pass 6, say"
@@ -119,10 +131,12 @@ class ConvNetSettings:
         device: torch.device | None = None,
     ) -> ConvNet:
         """The network at a width."""
+        require_kind(self, data)
         channels, side = data.shape[:2]
-        return ConvNet(
+        built = ConvNet(
             self, table, width, generator, channels=channels, side=side, classes=data.outputs, device=device
         )
+        return _in_precision(built, data)
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,7 @@ class DenseSettings:
     def __post_init__(self) -> None:
         require_known("activation", self.activation, ACTIVATIONS)
         require_whole("depth", self.depth, least=0, most=10**4, example=2)
+        _require_finite(self, "skip", "gain")
 
     def build(
         self,
@@ -164,10 +179,11 @@ class DenseSettings:
         device: torch.device | None = None,
     ) -> DenseNet:
         """The network at a width."""
-        inputs = 1
-        for size in data.shape:
-            inputs *= size
-        return DenseNet(self, table, width, generator, inputs=inputs, outputs=data.outputs, device=device)
+        require_kind(self, data)
+        inputs = math.prod(data.shape)
+        return _in_precision(
+            DenseNet(self, table, width, generator, inputs=inputs, outputs=data.outputs, device=device), data
+        )
 
 
 @dataclass(frozen=True)
@@ -215,10 +231,12 @@ class VisionTransformerSettings:
         device: torch.device | None = None,
     ) -> VisionTransformer:
         """The network at a width."""
+        require_kind(self, data)
         channels, side = data.shape[:2]
-        return VisionTransformer(
+        built = VisionTransformer(
             self, table, width, generator, channels=channels, side=side, classes=data.outputs, device=device
         )
+        return _in_precision(built, data)
 
 
 @dataclass(frozen=True)
@@ -246,9 +264,28 @@ class LanguageModelSettings:
         device: torch.device | None = None,
     ) -> LanguageModel:
         """The network at a width."""
+        require_kind(self, data)
         return LanguageModel(
             self, table, width, generator, tokens=data.outputs, time=data.shape[0], device=device
         )
+
+
+def require_kind(settings: Architecture, data: Dataset) -> None:
+    """Raise `InputError` unless the network takes such examples."""
+    require_known("kind of the data", data.kind, settings.kinds)
+
+
+def _in_precision(built: _N, data: Dataset) -> _N:
+    """The network in the precision of its inputs."""
+    return built.to(data.inputs.dtype)
+
+
+def _require_finite(settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not math.isfinite(value):
+            words = name.replace("_", " ")
+            raise invalid(words, value, accepted="a finite number", remedy="pass 1, say")
 
 
 def _require_transformer(settings: VisionTransformerSettings | LanguageModelSettings) -> None:

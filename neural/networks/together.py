@@ -129,14 +129,13 @@ def together(models: Sequence[nn.Module]) -> nn.Module:
     Raises
     ------
     InputError
-        If there is none, or they differ in their shapes.
+        If there is none, or they differ in anything but the values of their parameters.
     """
-    shapes = [[tuple(value.shape) for value in model.parameters()] for model in models]
-    if not models or any(shape != shapes[0] for shape in shapes):
+    if not models or any(_likeness(model) != _likeness(models[0]) for model in models[1:]):
         raise invalid(
             "networks to train together",
-            [len(shape) for shape in shapes],
-            accepted="at least one, all of the same shapes",
+            [type(model).__name__ for model in models],
+            accepted="at least one, all of the same settings, width, parametrization, precision and device",
             remedy="train each by itself",
         )
     whole = _copied(models[0])
@@ -146,6 +145,19 @@ def together(models: Sequence[nn.Module]) -> nn.Module:
         if stacked is not None:
             whole.set_submodule(name, stacked)
     return whole
+
+
+def _likeness(model: nn.Module) -> tuple[object, ...]:
+    """What networks that train together have in common: all but the values of their parameters."""
+    settings = [
+        (name, type(module), {key: value for key, value in vars(module).items() if not key.startswith("_")})
+        for name, module in model.named_modules()
+    ]
+    parameters = [
+        (name, value.shape, value.dtype, value.device, value.requires_grad)
+        for name, value in model.named_parameters()
+    ]
+    return settings, parameters
 
 
 def _stack(layers: Sequence[Any], *, images: bool) -> nn.Module | None:

@@ -62,7 +62,8 @@ class Cohort:
     Raises
     ------
     InputError
-        If the network does not fit the data, nothing is trained, or runs differ in width or data order.
+        If the network does not fit the data, nothing is trained, a frozen part is of no parameter's name, or
+        runs differ in width or data order.
     """
 
     def __init__(self, config: TrainingConfig, data: Dataset, probe: Probe, runs: Sequence[Run]) -> None:
@@ -80,13 +81,6 @@ class Cohort:
             freeze(model, config)
         self.whole: torch.nn.Module = self.models[0] if len(runs) == 1 else together(self.models)
         trained = freeze(self.whole, config)
-        if not trained:
-            raise invalid(
-                "frozen",
-                config.frozen,
-                accepted="parts of some parameters' names",
-                remedy="leave one trained",
-            )
         self.parameters = list(trained.values())
         scales = parameter_scales(self.models[0])
         self.rows = [scales[name] for name in trained]

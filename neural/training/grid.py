@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...errors import invalid, require_distinct, require_known, require_positive, require_whole
+from ...errors import invalid, require_distinct, require_positive, require_whole
 from ...records import empty_record, take_over
 from ..memory import freed_memory_kept
-from ..networks import WIDEST
+from ..networks import WIDEST, require_kind
 from ..precision import full_precision
 from .cohort import Cohort, Diverged, Measurement, Run, data_seed
 from .probe import Probe
@@ -268,7 +268,7 @@ def forward_cost(config: TrainingConfig, width: int, data: Dataset) -> float:
 
 def require_fitting(config: TrainingConfig, data: Dataset) -> None:
     """Raise `InputError` unless the network takes such examples, and a batch at most all of them."""
-    require_known("kind of the data", data.kind, config.network.kinds)
+    require_kind(config.network, data)
     if config.batch_size is not None and config.batch_size > data.examples:
         raise invalid(
             "batch size",

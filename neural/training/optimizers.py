@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ..networks import Scales
 
 
+_FOREIGN = {SGD: ("beta1", "beta2", "epsilon"), ADAM: ("momentum", "weight_decay"), ADAMW: ("momentum",)}
+"""Settings that an optimizer does not have."""
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """Which optimizer, and its settings; learning rates per layer are the parametrization table's.
@@ -36,7 +40,7 @@ class Optimizer:
         Of Adam's moving averages.
     epsilon
         Of Adam, times the size the table gives to a parameter's gradient, so that it matters alike at every
-        width and depth.
+        width and depth. With 0 a weight whose gradient has always been zero is lost, as in PyTorch.
     weight_decay
         Part of each weight that a step takes away, over `eta0`: the same in every layer and at every width,
         since its coefficient is divided by the layer's learning rate. SGD's is part of the gradient; Adam has
@@ -64,10 +68,13 @@ class Optimizer:
             if not 0 <= getattr(self, name) < math.inf:
                 words = name.replace("_", " ")
                 raise invalid(words, getattr(self, name), accepted="at least 0", remedy="pass 0, say")
-        if self.momentum and self.name != SGD:
-            raise invalid("momentum", self.momentum, accepted=f"0 with {self.name}", remedy="set beta1")
-        if self.weight_decay and self.name == ADAM:
-            raise invalid("weight decay", self.weight_decay, accepted="0 with adam", remedy="pass adamw")
+        for name in _FOREIGN[self.name]:
+            value, without = getattr(self, name), getattr(Optimizer, name)
+            if value != without:
+                words, accepted = name.replace("_", " "), f"{without:g} with {self.name}"
+                raise invalid(
+                    words, value, accepted=accepted, remedy="leave it out, or pass another optimizer"
+                )
 
     @property
     def threshold(self) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
+from ...errors import invalid
 from ...records import array_hash
 from ..curvature import CRITERIA, Batch, Hessian, Meter, Metric, Objective
 from ..data import IMAGES, Augmentation
@@ -47,22 +48,21 @@ class Probe:
         largest = max(config.evaluation_examples, config.hessian_examples)
         chosen = torch.from_numpy(order[:largest]).to(data.targets.device)
         self.inputs, self.targets = data.inputs[chosen], data.targets[chosen]
-        if AUGMENTED_PROBE in config.oddities and data.kind == IMAGES:
-            augmentation = config.augmentation or Augmentation()
-            draws = augmentation.draw(len(chosen), torch_generator(config.probe_seed))
-            draws = type(draws)(*(values.to(chosen.device) for values in draws))
-            self.inputs = augmentation.apply(data.inputs, chosen, draws)
         if data.kind == IMAGES:
             self.inputs = self.inputs.contiguous(memory_format=torch.channels_last)
         self.evaluated = slice(0, config.evaluation_examples)
-        curved = slice(0, config.hessian_examples)
-        self.batch = Batch(self.inputs[curved], self.targets[curved])
+        curved = chosen[: config.hessian_examples]
+        inputs = self.inputs[: len(curved)]
+        if AUGMENTED_PROBE in config.oddities and data.kind == IMAGES:
+            inputs = _augmented(config, data, curved)
+        self.batch = Batch(inputs, self.targets[: len(curved)])
         self.classifies = not data.targets.is_floating_point()
 
     @property
     def hash(self) -> str:
         """SHA-256 of the fixed examples."""
-        return array_hash(self.inputs.cpu().numpy(), self.targets.cpu().numpy())
+        arrays = (self.inputs, self.targets, self.batch.inputs)
+        return array_hash(*(values.cpu().numpy() for values in arrays))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -139,16 +139,33 @@ class Probe:
         return Hessian(Objective(model, self.criterion), self.batch, Metric(tuple(roots)))
 
 
+def _augmented(config: TrainingConfig, data: Dataset, rows: torch.Tensor) -> torch.Tensor:
+    """These examples, augmented as the training is, or as it is by default."""
+    augmentation = config.augmentation or Augmentation()
+    draws = augmentation.draw(len(rows), torch_generator(config.probe_seed))
+    draws = type(draws)(*(values.to(rows.device) for values in draws))
+    return augmentation.apply(data.inputs, rows, draws)
+
+
 def freeze(model: torch.nn.Module, config: TrainingConfig) -> dict[str, torch.nn.Parameter]:
     """Switch the gradients of frozen parameters off; give those that are trained, by name.
 
     As published, frozen parameters keep their gradients, and so their part in the Hessian.
+
+    Raises
+    ------
+    InputError
+        If something frozen is part of no parameter's name, or nothing is left to train.
     """
-    trained: dict[str, Any] = {}
-    for name, value in model.named_parameters():
-        frozen = any(part in name for part in config.frozen)
-        if not frozen:
-            trained[name] = value
-        elif UNFROZEN not in config.oddities:
-            value.requires_grad_(False)
+    parameters = dict(model.named_parameters())
+    trained = {
+        name: value for name, value in parameters.items() if not any(part in name for part in config.frozen)
+    }
+    idle = [part for part in config.frozen if not any(part in name for name in parameters)]
+    if idle or not trained:
+        accepted = f"parts of parameters' names, such as {next(iter(parameters))}"
+        raise invalid("frozen", idle or config.frozen, accepted=accepted, remedy="leave one trained")
+    if UNFROZEN not in config.oddities:
+        for name in parameters.keys() - trained.keys():
+            parameters[name].requires_grad_(False)
     return trained

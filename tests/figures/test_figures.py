@@ -12,14 +12,18 @@ from superconsistency.errors import InputError
 from superconsistency.figures import (
     FIGURES,
     FigureSettings,
+    coordinates,
     draw_curves,
     draw_edge,
     draw_figure,
     draw_portrait,
     draw_transfer,
+    early,
     networks,
     save_drawing,
+    spectra,
 )
+from superconsistency.records import to_json
 from superconsistency.simulations import Ensemble, schedule, simulate
 from superconsistency.theory import PlanarMap, parametrization, uniform_target
 
@@ -96,19 +100,36 @@ def test_figure_10_finds_the_curves_aligned_under_mup_and_not_under_ntp(tmp_path
 
 
 def test_figure_1_is_composed_of_both_parametrizations(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipes = {
-        "mup": networks._Recipe((0.25, 0.5), 0.5),
-        "ntp": networks._Recipe((3.5, 7.0), 7.0),
-    }
-    monkeypatch.setattr(networks, "_FIGURE_1", recipes)
-    monkeypatch.setattr(networks, "_FIGURE_1_WIDTHS", (2, 4))
-    monkeypatch.setattr(networks, "_FIGURE_1_STEPS", {"digits": 16})
+    rates = {"mup": (0.25, 0.5, 1.0), "ntp": (3.5, 7.0, 14.0)}
+    recipe = networks._Recipe((2, 4, 8), {"digits": 16}, 0.5, 1, rates)
+    monkeypatch.setitem(networks._RECIPES, "laptop", recipe)
     calls: list[tuple[float, float]] = []
     drawing = draw_figure("1", FigureSettings(on_progress=lambda *call: calls.append(call)))
     assert len(drawing.figure.axes) == 6
     assert "μP" in drawing.verdict
     assert "NTP" in drawing.verdict
+    assert len(drawing.numbers["μP: 95% interval of the drift"]) == 2
     assert calls[-1] == (4, 4)
+
+
+SMALL = {
+    "2": (spectra, "_SPECTRA", spectra._Recipe((2, 4), 8, 4, 2, 16)),
+    "3": (spectra, "_DISTANCES", spectra._Recipe((2, 4, 8), 8, 4, 2, 16)),
+    "24": (early, "_EARLY", early._Recipe((2, 4), 8, 4, 2)),
+    "26": (early, "_FEATURES", early._Recipe((2, 4), 8, 4, 2)),
+    "28": (coordinates, "_WIDTHS", (4, 8)),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_figure_of_networks_scores_the_papers_claim(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, recipes, recipe = SMALL[name]
+    monkeypatch.setitem(getattr(module, recipes), "laptop", recipe)
+    drawing = draw_figure(name, FigureSettings())
+    assert drawing.verdict.startswith("digits: ")
+    assert drawing.verdict.endswith("as published")
+    assert json.dumps(to_json(drawing.numbers), allow_nan=False)
+    assert drawing.configuration["data_hash"]
 
 
 def test_a_figure_is_the_same_twice(tmp_path: Path) -> None:

@@ -165,6 +165,6 @@ def test_an_input_layer_can_be_rescaled_by_itself_and_an_unknown_rule_not() -> N
 
 def test_what_the_table_does_not_know_is_refused() -> None:
     with pytest.raises(InputError, match="accepted: " + ", ".join(KINDS)):
-        parametrization("mup").rule("attention")
+        parametrization("mup").rule("convolution")
     with pytest.raises(InputError, match="sgd, adam, adamw"):
         parametrization("mup").hidden.rate("lion")

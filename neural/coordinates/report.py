@@ -8,45 +8,25 @@ Source: Yang et al. 2022 (Tensor Programs V), Appendix D.1; Figure 28, Noci et a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 import xarray as xr
 
-from ..errors import invalid, require_distinct, require_known, require_whole
-from ..records import provenance
-from ..records.statistics import power_law_fit
-from ..theory import SGD, depth_exponents, regime, width_exponents
-from ..theory.parametrization import ATTENTION
-from .data import IMAGES, TOKENS
-from .networks import scaled_layers
-from .networks.layers import Norm
-from .training import Cohort, Probe, Run, TrainingConfig
+from ...records import provenance
+from ...records.statistics import power_law_fit
+from ...theory import SGD, depth_exponents, width_exponents
+from ...theory.parametrization import ATTENTION
+from .check import ACTIVATION, CHANGE, DEPTH, LATER, OWN_CHANGE, QUANTITIES, WEIGHT_CHANGE, WIDTH
+from .measuring import MeasuredNetwork, few_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..theory import Array, Parametrization
-    from .data import Dataset
-    from .networks import ScaledLayer, Scales
-
-WIDTH, DEPTH = "width", "depth"
-QUANTITIES = ACTIVATION, CHANGE, OWN_CHANGE, WEIGHT_CHANGE = (
-    "activation",
-    "change",
-    "own_change",
-    "weight_change",
-)
-"""What is measured of a layer: mean |h| at initialisation, mean |change of h| since, the part of it by way of
-the layer's own weights (on its initial inputs), and mean |change of W|. Changes of outputs are weighted by
-the size of the loss's gradient in them at initialisation: where the loss does not look, as at a vision
-transformer's patches after the last block, or at the logits of words that do not occur, they are
-incoherent."""
-
-_STARTS = 4
-"""Networks at initialisation for each that is trained: a readout has few outputs, whose mean is noisy."""
+    from ...theory import Array
+    from ..data import Dataset
+    from ..networks import Scales
+    from .check import CoordinateCheck
 
 TOLERANCE = 0.1
 """Distance of a fitted exponent from the predicted one that passes."""
@@ -100,76 +80,6 @@ class CoordinateReport(NamedTuple):
         )
 
 
-@dataclass(frozen=True)
-class CoordinateCheck:
-    """What is checked.
-
-    Attributes
-    ----------
-    config
-        Network, parametrization, optimizer and loss; the rest of its settings is not used.
-    learning_rate
-        eta0; small, so that the first order in it is what is seen.
-    size
-        `width` or `depth`.
-    sizes
-        At least two, different.
-    width
-        Where the depth varies.
-    steps
-        At which changes are measured; the last of them is judged.
-    seeds
-        Of initialisation and data order.
-
-    Raises
-    ------
-    InputError
-        If a value is out of range.
-    """
-
-    config: TrainingConfig
-    learning_rate: float
-    size: str = WIDTH
-    sizes: tuple[int, ...] = (64, 128, 256, 512)
-    width: int = 64
-    steps: tuple[int, ...] = (1, 2, 3)
-    seeds: tuple[int, ...] = tuple(range(8))
-
-    def __post_init__(self) -> None:
-        require_known("size", self.size, (WIDTH, DEPTH))
-        require_distinct(f"{self.size}s", self.sizes)
-        require_whole(f"number of {self.size}s", len(self.sizes), least=2, example=4)
-        require_distinct("steps", self.steps)
-        require_distinct("seeds", self.seeds)
-        if self.size == DEPTH and not hasattr(self.config.architecture, "depth"):
-            raise invalid(
-                "network", type(self.config.architecture).__name__, accepted="one that has a depth",
-                remedy="choose resnet, say",
-            )  # fmt: skip
-
-    @property
-    def every_seed(self) -> tuple[int, ...]:
-        """The seeds, then those of networks that are only seen at initialisation."""
-        further = range(max(self.seeds) + 1, max(self.seeds) + 1 + (_STARTS - 1) * len(self.seeds))
-        return (*self.seeds, *further)
-
-    def at(self, size: int, seed: int) -> tuple[TrainingConfig, Run]:
-        """Settings and run of one network."""
-        config = replace(
-            self.config, steps=max(self.steps), batch_size=None, quantities=(), augmentation=None
-        )
-        width = size if self.size == WIDTH else self.width
-        if self.size == DEPTH:
-            deeper: Any = replace(config.architecture, depth=size)  # type: ignore[type-var]
-            config = replace(config, architecture=deeper)
-        return config, Run(width, self.learning_rate, seed)
-
-
-def default_steps(table: Parametrization, optimizer: str) -> tuple[int, ...]:
-    """Steps to check at: one where a second would no longer be of first order, as what changes grows."""
-    return (1, 2, 3) if regime(table, optimizer).stable else (1,)
-
-
 def coordinate_check(
     check: CoordinateCheck,
     data: Dataset,
@@ -195,13 +105,13 @@ def coordinate_check(
     InputError
         If the network does not fit the data.
     """
-    few = _few(data, examples)
+    few = few_examples(data, examples)
     tally = _Tally(check)
     work = np.array(check.sizes, dtype=float) ** (2 if check.size == WIDTH else 1)
     total, done = float(work.sum()) * len(check.seeds), 0.0
     for index, size in enumerate(check.sizes):
         for place, seed in enumerate(check.every_seed):
-            network = _Network(*check.at(size, seed), few)
+            network = MeasuredNetwork(*check.at(size, seed), few)
             trained = place < len(check.seeds)
             for layer, values in network.measured(check.steps if trained else ()).items():
                 tally.add(layer, network.rows[layer], values, (index, place))
@@ -212,100 +122,10 @@ def coordinate_check(
     fits = tuple(
         _fit(check, (layer, quantity), values, predicted)
         for (layer, quantity), values in means.items()
-        if (predicted := _prediction(check, tally.rows[layer], quantity, attends=attends)) is not None
+        if quantity in QUANTITIES
+        and (predicted := _prediction(check, tally.rows[layer], quantity, attends=attends)) is not None
     )
     return CoordinateReport(fits, _record(check, means), _verdict([fit.verdict for fit in fits]))
-
-
-def _few(data: Dataset, examples: int | None) -> Dataset:
-    """The first examples of a shuffled data set."""
-    count = examples or (1 if data.kind == TOKENS else 16)
-    if examples is None and data.kind == TOKENS:
-        data = data._replace(inputs=data.inputs[:, :8], targets=data.targets[:, :8])
-    require_whole("examples", count, least=1, most=data.examples, example=16)
-    rows = torch.from_numpy(np.random.default_rng(0).permutation(data.examples)[:count])
-    rows = rows.to(data.targets.device)
-    inputs = data.inputs[rows]
-    if data.kind == IMAGES:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-    return data._replace(inputs=inputs, targets=data.targets[rows])
-
-
-class _Network:
-    """One network, and what its layers do in training."""
-
-    def __init__(self, config: TrainingConfig, run: Run, data: Dataset) -> None:
-        self.inputs, self.targets = data.inputs, data.targets
-        self.cohort = Cohort(config, data, Probe(config, data), (run,))
-        self.model = self.cohort.models[0]
-        self.layers = {
-            name: layer for name, layer in scaled_layers(self.model) if not isinstance(layer, Norm)
-        }
-        self.rows = {name: layer.scales["weight"] for name, layer in self.layers.items()}
-
-    def measured(self, steps: Sequence[int]) -> dict[str, dict[str, Array]]:
-        """Every quantity at every step, by layer."""
-        start = self._passes()
-        shares = self._shares(start)
-        start = {name: _Pass(*(part.detach() for part in seen)) for name, seen in start.items()}
-        weights = {name: _weight(layer).clone() for name, layer in self.layers.items()}
-        changes: dict[str, list[tuple[float, ...]]] = {name: [] for name in self.layers}
-
-        @torch.no_grad()
-        def note(cohort: Cohort) -> None:
-            if cohort.step not in steps:
-                return
-            now = self._passes()
-            for name, layer in self.layers.items():
-                total = now[name].outputs - start[name].outputs
-                own = layer(start[name].inputs) - start[name].outputs
-                means = [float((shares[name] * part.abs()).sum()) for part in (total, own)]
-                moved = float((_weight(layer) - weights[name]).abs().mean())
-                changes[name].append((*means, moved))
-
-        for _ in self.cohort.train(note) if steps else ():
-            pass
-        found = {
-            name: {ACTIVATION: np.array(float(seen.outputs.abs().mean()))} for name, seen in start.items()
-        }
-        for name, rows in changes.items():
-            found[name] |= dict(zip(QUANTITIES[1:], np.array(rows).T, strict=True)) if rows else {}
-        return found
-
-    def _shares(self, start: dict[str, _Pass]) -> dict[str, torch.Tensor]:
-        """Size of the loss's gradient in every output of a layer, over their sum."""
-        outputs = [seen.outputs for seen in start.values()]
-        loss = self.cohort.probe.criterion(outputs[-1], self.targets)
-        gradients = torch.autograd.grad(loss, outputs, materialize_grads=True)
-        sizes = {name: gradient.abs() for name, gradient in zip(start, gradients, strict=True)}
-        return {name: size / size.sum() for name, size in sizes.items()}
-
-    def _passes(self) -> dict[str, _Pass]:
-        """Inputs and outputs of every layer on the examples, the readout's last."""
-        seen: dict[str, _Pass] = {}
-        hooks = [
-            layer.register_forward_hook(
-                lambda _layer, given, outputs, name=name: seen.__setitem__(name, _Pass(given[0], outputs))
-            )
-            for name, layer in self.layers.items()
-        ]
-        try:
-            self.model(self.inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return seen
-
-
-def _weight(layer: ScaledLayer) -> torch.Tensor:
-    return layer.get_parameter("weight").detach()
-
-
-class _Pass(NamedTuple):
-    """What a layer was given, and what it made of it."""
-
-    inputs: torch.Tensor
-    outputs: torch.Tensor
 
 
 class _Tally:
@@ -413,7 +233,7 @@ def _record(check: CoordinateCheck, means: dict[tuple[str, str], xr.DataArray]) 
             quantity: xr.concat([means[layer, quantity] for layer in layers], dim="layer").assign_coords(
                 layer=layers
             )
-            for quantity in QUANTITIES
+            for quantity in (*QUANTITIES, LATER)
         },
         attrs={
             **provenance(check.config.document(), seeds=check.seeds, data_hash=None),

@@ -1,0 +1,236 @@
+"""Commands `train` and `coordinate-check`: real networks."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import options
+from ..errors import require_whole
+from ..options import (
+    DataDir,
+    DatasetName,
+    Device,
+    Download,
+    Every,
+    Json,
+    Name,
+    Network,
+    OptimizerName,
+    Output,
+    Picture,
+    Rates,
+    Seed,
+    Seeds,
+    Set,
+    Widths,
+)
+from .runs import earlier_record, interruptible, show_record
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ..neural import Dataset, TrainingConfig
+
+
+def train(
+    *,
+    network: Network = "simple-convnet",
+    parametrization: Name = "mup",
+    optimizer: OptimizerName = "sgd",
+    widths: Widths = "32,64,128",
+    learning_rate: Rates = "0.5",
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 256,
+    seeds: Seeds = 3,
+    batch_size: Annotated[str, typer.Option(help="Examples a step; all: gradient descent.")] = "128",
+    every: Every = None,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Random crops, flips and rotations of images.")
+    ] = False,
+    settings: Set = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    download: Download = False,
+    examples: Annotated[int | None, typer.Option(help="Train on a stratified subset of so many.")] = None,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="With the oddities of the published code.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to keep the record; default: results/train-....nc.")
+    ] = None,
+    figure: Picture = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train a network over widths, learning rates and seeds, measuring loss and curvature on the way.
+
+    A killed run goes on where it was when it is called again, and ends with the same bits.
+    """
+    from .. import neural, theory
+    from ..console import progress_bar, stderr
+    from ..records import RecordKeeper
+    from .settings import apply_settings
+
+    config = neural.TrainingConfig(
+        theory.parametrization(parametrization),
+        architecture=neural.network(network),
+        optimizer=neural.Optimizer(optimizer),
+        steps=steps,
+        batch_size=_batch_size(batch_size),
+        augmentation=neural.Augmentation() if augment else None,
+        measure_every=max(1, steps // 16) if every is None else every,
+        as_published=as_published,
+    )
+    config = configured(settings or [], config, apply_settings)
+    grid = neural.Grid(
+        config,
+        tuple(options.whole(width) for width in options.numbers(widths, "width")),
+        options.numbers(learning_rate, "learning rate"),
+        options.seeds(seed, seeds),
+    )
+    place = neural.resolve_device(device)
+    data = _fitting(config, dataset, data_dir, download=download, examples=examples, seed=seed).to(place)
+    kept = output or _default_output(grid.empty(data), config.parametrization.name)
+    options.check_outputs(kept, figure)
+    if not as_json:
+        stderr().print(f"training on {data.name} ({data.examples} examples), device {place}; keeping {kept}")
+    keeper = RecordKeeper(kept)
+    checkpoint = neural.Checkpoint(kept.with_name(f"{kept.stem}.checkpoint"))
+    with interruptible(keeper), progress_bar("training") as progress:
+        result = neural.train_grid(
+            grid,
+            data,
+            on_progress=progress,
+            on_measurement=keeper.keep_partial,
+            resume=earlier_record(keeper),
+            checkpoint=checkpoint,
+        )
+        keeper.keep_whole(result)
+    shown = [name for name in ("loss", "sharpness") if name in result]
+    show_record(result, shown, kept, figure, as_json=as_json)
+
+
+def configured(pairs: list[str], config: TrainingConfig, apply: Any) -> TrainingConfig:
+    """A configuration with settings of its network, its optimizer and its own replaced."""
+    from dataclasses import replace
+
+    parts = apply(pairs, {"network": config.architecture, "optimizer": config.optimizer, "training": config})
+    changed: TrainingConfig = replace(
+        parts["training"], architecture=parts["network"], optimizer=parts["optimizer"]
+    )
+    return changed
+
+
+def coordinate_check(
+    *,
+    network: Network = "simple-convnet",
+    parametrization: Name = "mup",
+    optimizer: OptimizerName = "sgd",
+    size: Annotated[str, typer.Option(help="width or depth: what varies.")] = "width",
+    sizes: Annotated[
+        str | None, typer.Option(help="Comma-separated; default: widths 64 to 512, depths 3 to 24.")
+    ] = None,
+    width: Annotated[int, typer.Option(help="Where the depth varies.")] = 64,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="eta0; default: small, so that first order is what is seen.")
+    ] = None,
+    seeds: Seeds = 16,
+    settings: Set = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    download: Download = False,
+    output: Output = None,
+    figure: Picture = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Do layers move with width or depth as the parametrization says? Exit code 1 unless all do."""
+    from .. import neural, theory
+    from ..console import print_coordinates, print_json, progress_bar, stdout
+    from ..neural.coordinates import PASSED, CoordinateCheck, default_rate, default_steps
+    from ..neural.coordinates import coordinate_check as check
+    from ..records import save_record
+    from .pictures import save
+    from .settings import apply_settings
+
+    table = theory.parametrization(parametrization)
+    config = neural.TrainingConfig(
+        table, architecture=neural.network(network), optimizer=neural.Optimizer(optimizer)
+    )
+    config = configured(settings or [], config, apply_settings)
+    text = sizes or ("64,128,256,512" if size == "width" else "3,6,12,24")
+    asked = CoordinateCheck(
+        config,
+        default_rate(table, optimizer) if learning_rate is None else learning_rate,
+        size=size,
+        sizes=tuple(options.whole(value) for value in options.numbers(text, size)),
+        width=width,
+        steps=default_steps(table, optimizer),
+        seeds=options.seeds(seed, seeds),
+    )
+    options.check_outputs(output, figure)
+    place = neural.resolve_device(device)
+    data = _fitting(config, dataset, data_dir, download=download).to(place)
+    with progress_bar("measuring") as progress:
+        report = check(asked, data, on_progress=progress)
+    if output is not None:
+        save_record(report.record, output)
+    if figure is not None:
+        from ..figures import draw_coordinates
+
+        save(lambda: draw_coordinates(report), figure)
+    if as_json:
+        print_json(
+            {
+                "verdict": report.verdict,
+                "sentence": report.sentence,
+                "fits": [fit._asdict() for fit in report.fits],
+                **report.record.attrs,
+            }
+        )
+    else:
+        print_coordinates(report)
+        for path in (output, figure):
+            if path is not None:
+                stdout().print(f"written: {path}", soft_wrap=True)
+    if report.verdict != PASSED:
+        raise typer.Exit(1)
+
+
+def _fitting(
+    config: TrainingConfig,
+    name: str,
+    folder: Path | None,
+    *,
+    download: bool,
+    examples: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """The data set asked for; a language model's built-in default is random tokens."""
+    from .. import neural
+
+    if name == "auto" and folder is None and not download and "images" not in config.architecture.kinds:
+        name = "random-tokens"
+    return neural.load_dataset(name, folder, download=download, progress=True, examples=examples, seed=seed)
+
+
+def _batch_size(text: str) -> int | None:
+    """A number, or None for all examples."""
+    if text == "all":
+        return None
+    (value,) = options.numbers(text, "batch size")[:1]
+    require_whole("batch size", value, least=1, example=128)
+    return int(value)
+
+
+def _default_output(record: xr.Dataset, name: str) -> Path:
+    """A label that differs between configurations, so that no result replaces another's."""
+    identity = "".join(str(record.attrs[key]) for key in ("configuration", "seeds", "data_hash"))
+    identity += str([record[axis].to_numpy().tolist() for axis in ("width", "learning_rate")])
+    label = name.replace("/", "-over-")
+    return Path("results") / f"train-{label}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.nc"

@@ -1,0 +1,17 @@
+"""Coordinate check: how far every layer moves, against what the parametrization table predicts."""
+
+from .check import CoordinateCheck, default_rate, default_steps
+from .report import FAILED, PASSED, TOLERANCE, UNDECIDED, CoordinateReport, Fit, coordinate_check
+
+__all__ = [
+    "FAILED",
+    "PASSED",
+    "TOLERANCE",
+    "UNDECIDED",
+    "CoordinateCheck",
+    "CoordinateReport",
+    "Fit",
+    "coordinate_check",
+    "default_rate",
+    "default_steps",
+]

@@ -1,0 +1,109 @@
+"""What a coordinate check measures, and on which networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ...errors import invalid, require_distinct, require_known, require_whole
+from ...theory import SGD, regime
+from ..training import Run, TrainingConfig
+
+if TYPE_CHECKING:
+    from ...theory import Parametrization
+
+WIDTH, DEPTH = "width", "depth"
+QUANTITIES = ACTIVATION, CHANGE, OWN_CHANGE, WEIGHT_CHANGE = (
+    "activation",
+    "change",
+    "own_change",
+    "weight_change",
+)
+"""What is judged of a layer: mean |h| at initialisation, mean |change of h| since, the part of it by way of
+the layer's own weights (on its initial inputs), and mean |change of W|. Changes of outputs are weighted by
+the size of the loss's gradient in them at initialisation: where the loss does not look, as at a vision
+transformer's patches after the last block, or at the logits of words that do not occur, they are
+incoherent."""
+
+LATER = "later_activation"
+"""Mean |h| after the steps, measured beside them and not judged."""
+
+STARTS = 4
+"""Networks at initialisation for each that is trained: a readout has few outputs, whose mean is noisy."""
+
+
+@dataclass(frozen=True)
+class CoordinateCheck:
+    """What is checked.
+
+    Attributes
+    ----------
+    config
+        Network, parametrization, optimizer and loss; the rest of its settings is not used.
+    learning_rate
+        eta0; small, so that the first order in it is what is seen.
+    size
+        `width` or `depth`.
+    sizes
+        At least two, different.
+    width
+        Where the depth varies.
+    steps
+        At which changes are measured; the last of them is judged.
+    seeds
+        Of initialisation and data order.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+    """
+
+    config: TrainingConfig
+    learning_rate: float
+    size: str = WIDTH
+    sizes: tuple[int, ...] = (64, 128, 256, 512)
+    width: int = 64
+    steps: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[int, ...] = tuple(range(8))
+
+    def __post_init__(self) -> None:
+        require_known("size", self.size, (WIDTH, DEPTH))
+        require_distinct(f"{self.size}s", self.sizes)
+        require_whole(f"number of {self.size}s", len(self.sizes), least=2, example=4)
+        require_distinct("steps", self.steps)
+        require_distinct("seeds", self.seeds)
+        if self.size == DEPTH and not hasattr(self.config.architecture, "depth"):
+            raise invalid(
+                "network", type(self.config.architecture).__name__, accepted="one that has a depth",
+                remedy="choose resnet, say",
+            )  # fmt: skip
+
+    @property
+    def every_seed(self) -> tuple[int, ...]:
+        """The seeds, then those of networks that are only seen at initialisation."""
+        further = range(max(self.seeds) + 1, max(self.seeds) + 1 + (STARTS - 1) * len(self.seeds))
+        return (*self.seeds, *further)
+
+    def at(self, size: int, seed: int) -> tuple[TrainingConfig, Run]:
+        """Settings and run of one network."""
+        config = replace(self.config, steps=max(self.steps), batch_size=None, warmup=0, quantities=())
+        config = replace(config, augmentation=None, measure_at=None)
+        width = size if self.size == WIDTH else self.width
+        if self.size == DEPTH:
+            deeper: Any = replace(config.architecture, depth=size)  # type: ignore[type-var]
+            config = replace(config, architecture=deeper)
+        return config, Run(width, self.learning_rate, seed)
+
+
+def default_steps(table: Parametrization, optimizer: str) -> tuple[int, ...]:
+    """Steps to check at: one where a second would no longer be of first order, as what changes grows."""
+    return (1, 2, 3) if regime(table, optimizer).stable else (1,)
+
+
+def default_rate(table: Parametrization, optimizer: str) -> float:
+    """A learning rate whose steps are of first order, and not lost in single precision."""
+    found = regime(table, optimizer)
+    if optimizer != SGD:
+        return 1e-4 if found.stable else 1e-5
+    return 1e-3 if not found.stable else 1e-2 if found.learns_features else 0.1

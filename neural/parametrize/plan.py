@@ -1,0 +1,328 @@
+"""What the table does to every parameter of a network, worked out and checked, and then done."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import nn
+
+from ...errors import invalid, require_positive
+from ...theory import Scale, gradient_scale
+from ...theory.parametrization import (
+    ATTENTION,
+    EMBEDDING,
+    HALF,
+    HIDDEN,
+    READOUT,
+    READOUT_BIAS,
+    STREAM,
+)
+from ..networks import ScaledLayer, Scales, parameter_scales
+from .branches import Branches
+from .factors import multiply_input, multiply_output, multiply_rows
+from .kinds import FIXED, MATRICES, matches, read_kinds, require_used
+from .parametrized import Parametrized, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ...theory import Parametrization
+    from .factors import Removable
+    from .kinds import Reading
+
+    Size = float | tuple[float, float]
+
+_MARK = "parametrized_by"
+_DRAWN = MATRICES | {EMBEDDING}
+_QUERIES = frozenset({"in_proj_weight", "in_proj_bias", "q_proj_weight"})
+
+
+def parametrize(
+    model: nn.Module,
+    table: Parametrization,
+    *,
+    base: nn.Module | None = None,
+    kinds: Mapping[str, str] | None = None,
+    branches: Sequence[str] = (),
+    inside: Sequence[str] = (),
+    queries: Sequence[str] = (),
+    width: Size | None = None,
+    depth: Size | None = None,
+) -> Parametrized:
+    """Let a network follow a row of the table, in place.
+
+    Names are those of modules or parameters and mean all that is inside; `*` stands within one part of them.
+
+    Parameters
+    ----------
+    model, table
+        The network, at initialisation, and the row. One of this package needs nothing further.
+    base
+        The same network at another width or with other blocks, at initialisation; it is only read.
+    kinds
+        Kinds (`theory.KINDS`) by name, where they are not to be read from modules and base.
+    branches
+        Modules whose output (the first, if a tuple) is a residual branch: the table's factor is put on it.
+    inside
+        What else belongs to residual branches, such as a normalisation in front of one.
+    queries
+        Linear layers that give queries, of as many heads as base's: the table's factor of attention logits,
+        over `d^(-1/2)`, goes into their weights. Those of `nn.MultiheadAttention` are found without.
+    width, depth
+        The readout's fan-in, and the number of residual branches, where they are not to be read from layers
+        and `branches`; with a base a pair, the model's and the base's.
+
+    Raises
+    ------
+    InputError
+        If something cannot be told or does not fit, or the network or base is parametrized already. Nothing
+        is changed then.
+
+    Notes
+    -----
+    Source: Yang et al. 2022 (Tensor Programs V), Table 3, Lemma J.1, and Appendix H for base shapes.
+    """
+    options = base, kinds, branches, inside, queries, width, depth
+    if _is_scaled(model):
+        if any(option is not None and option != () for option in options):
+            accepted = "nothing further for a network of this package"
+            raise invalid("options", options, accepted=accepted, remedy="leave them out")
+        return Parametrized(model, table, {}, _own_parts(model, table))
+    _require_new(model, base)
+    given = _Given(model, table, base, Branches(tuple(branches), tuple(inside)), tuple(queries), width, depth)
+    return _Plan(given, kinds or {}).apply()
+
+
+def _require_new(model: nn.Module, base: nn.Module | None) -> None:
+    for module in (*model.modules(), *(() if base is None else base.modules())):
+        if hasattr(module, _MARK):
+            found = f"parametrized by {getattr(module, _MARK)}"
+            raise invalid("model or base", found, accepted="one that is not yet", remedy="build it anew")
+
+
+class _Given(NamedTuple):
+    """What `parametrize` was given."""
+
+    model: nn.Module
+    table: Parametrization
+    base: nn.Module | None
+    branches: Branches
+    queries: tuple[str, ...]
+    width: Size | None
+    depth: Size | None
+
+    def is_query(self, name: str) -> bool:
+        """Whether a parameter is of a layer that gives queries."""
+        return any(matches(pattern, name) for pattern in self.queries)
+
+    def size(self, name: str, size: Size) -> float:
+        """A size that was given, over base's."""
+        mine, base = size if isinstance(size, tuple) else (size, None)
+        if (base is None) != (self.base is None):
+            accepted = "a number without a base; with one a pair, the model's and the base's"
+            raise invalid(name, size, accepted=accepted, remedy="pass (512, 64) with a base, say")
+        for value in (mine, mine if base is None else base):
+            require_positive(name, value, example=64)
+        return mine / (base or 1.0)
+
+    def counted_depth(self) -> float:
+        """The number of residual branches, over base's."""
+        branches = len(self.branches.of(self.model)) or 1
+        if self.base is None:
+            return float(branches)
+        base = len(self.branches.of(self.base))
+        if self.branches.outputs and not base:
+            what, accepted = "without the branches of the model", "the same network"
+            raise invalid("base", what, accepted=accepted, remedy="pass depth, the model's and the base's")
+        return branches / (base or 1)
+
+
+class _Plan:
+    """What is to be done: everything is checked before anything is changed."""
+
+    def __init__(self, given: _Given, kinds: Mapping[str, str]) -> None:
+        self.given, self.table = given, given.table
+        self.readings = read_kinds(given.model, given.base, kinds)
+        given.branches.require_fitting(given.model, self.readings, scaled=given.table.knows_depth)
+        _require_queries(given)
+        width, depth = given.width, given.depth
+        self.sizes = {
+            "width": _read_width(self.readings) if width is None else given.size("width", width),
+            "depth": given.counted_depth() if depth is None else given.size("depth", depth),
+        }
+        self.parts = tuple(self._part(reading) for reading in self.readings)
+        self.factors = [one for one in self._factors() if one[0] != 1]
+
+    def apply(self) -> Parametrized:
+        """Do it."""
+        with torch.no_grad():
+            for value, start, _ in self.parts:
+                if start != 1:
+                    value.mul_(start)
+        factors = tuple(add() for _, add in self.factors)
+        setattr(self.given.model, _MARK, self.table.name)
+        return Parametrized(self.given.model, self.table, self.sizes, self.parts, factors)
+
+    def _part(self, reading: Reading) -> Part:
+        query = self.given.is_query(reading.name)
+        kind = ATTENTION if query and reading.kind == HIDDEN else reading.kind
+        in_branch = kind != STREAM and self.given.branches.has(reading.name)
+        asked = READOUT_BIAS if kind == FIXED else kind
+        rule = self.table.rule(asked, in_branch=in_branch)
+        if query:
+            rule = replace(rule, multiplier=rule.multiplier * _attention(self.table))
+        free = rule.rescaled(rule.multiplier**-1)
+        epsilon = gradient_scale(self.table, asked, in_branch=in_branch) * rule.multiplier**-1
+        at = {"fan_in": reading.fan_in, "head": reading.fan_out, **self.sizes}
+        sgd, adam, gradient = (float(one.at(**at)) for one in (free.learning_rate, free.adam, epsilon))
+        start = _start(reading, math.sqrt(free.variance.at(**at)))
+        return Part(reading.value, start, Scales(kind, in_branch, 1.0, sgd, adam, gradient))
+
+    def _factors(self) -> Iterator[tuple[float, Callable[[], Removable]]]:
+        """Factors of the forward pass, and what adds each."""
+        model, branch = self.given.model, float(self.table.branch.multiplier.at(depth=self.sizes["depth"]))
+        for name in self.given.branches.of(model):
+            yield branch, partial(multiply_output, model.get_submodule(name), branch)
+        for reading in self.readings:
+            for readout, growth in reading.readouts:
+                tied = _tied_factor(self.table, reading.name, growth, self.sizes)
+                yield tied, partial(multiply_input, readout, tied)
+            owner, name = reading.module, reading.name.rpartition(".")[2]
+            if isinstance(owner, nn.MultiheadAttention) and name in _QUERIES:
+                factor = self._query_factor(owner, reading)
+                yield factor, partial(multiply_rows, owner, name, owner.embed_dim, factor)
+
+    def _query_factor(self, module: nn.MultiheadAttention, reading: Reading) -> float:
+        head = float(module.head_dim)
+        for place in reading.base[:1]:
+            if isinstance(place.module, nn.MultiheadAttention):
+                head /= place.module.head_dim
+        return float(_attention(self.table).at(head=head))
+
+
+def _attention(table: Parametrization) -> Scale:
+    """The table's factor of attention logits over the usual one, in a head's dimension."""
+    return table.attention.rename(fan_in="head") * Scale.of(head=HALF)
+
+
+def _start(reading: Reading, scale: float) -> float:
+    """What a parameter's initial values are multiplied by, for a root of the table's variance.
+
+    Raises
+    ------
+    InputError
+        If the values are not finite, or zero in the base alone.
+    """
+    unchanged = reading.base and reading.base[0].value.shape == reading.value.shape and scale == 1
+    if unchanged or not reading.value.numel():
+        return 1.0
+    own = _root_mean_square([reading.value])
+    theirs = _root_mean_square([place.value for place in reading.base]) if reading.base else 1.0
+    if not (math.isfinite(own) and math.isfinite(theirs)) or (own and not theirs):
+        what, accepted = f"{own:g}, and the base's {theirs:g}", "finite, and zero in both or neither"
+        raise invalid(
+            f"initial size of {reading.name}", what, accepted=accepted, remedy="initialise both alike"
+        )
+    if not reading.base and reading.kind not in _DRAWN:
+        return scale
+    return scale * theirs / own if own else 1.0
+
+
+def _root_mean_square(values: Sequence[torch.Tensor]) -> float:
+    """Over several tensors of one size."""
+    wide = [value.detach().to(torch.promote_types(value.dtype, torch.float32)) for value in values]
+    return math.sqrt(sum(float(value.square().mean()) for value in wide) / len(wide))
+
+
+def _read_width(readings: Sequence[Reading]) -> float:
+    """Fan-in of the readout, over base's; without a readout how all that grows does.
+
+    Raises
+    ------
+    InputError
+        If there are several, or none.
+    """
+    found = {reading.fan_in for reading in readings if reading.kind == READOUT}
+    found |= {growth for reading in readings for _, growth in reading.readouts}
+    if not found and all(reading.base for reading in readings):
+        found = {
+            ours / theirs
+            for reading in readings
+            for ours, theirs in zip(reading.value.shape, reading.base[0].value.shape, strict=True)
+        }
+        found = found - {1.0} or {1.0}
+    if len(found) != 1:
+        accepted = "one fan-in of all readouts, or one growth of all that grows"
+        remedy = 'name the readout, kinds={...: "readout"}, or pass width'
+        raise invalid("width", sorted(found), accepted=accepted, remedy=remedy)
+    return found.pop()
+
+
+def _tied_factor(table: Parametrization, name: str, growth: float, sizes: Mapping[str, float]) -> float:
+    """What a readout's inputs are multiplied by for its weights to be those of an embedding.
+
+    Raises
+    ------
+    InputError
+        If the two rows ask for different learning rates of the same weights.
+    """
+    lookup, readout = table.rule(EMBEDDING), table.rule(READOUT)
+    lookup = lookup.rescaled(lookup.multiplier**-1)
+    here, there = {"fan_in": 1.0, **sizes}, {"fan_in": growth, **sizes}
+    factor = math.sqrt(readout.variance.at(**there) / lookup.variance.at(**here))
+    pairs = (
+        (readout.learning_rate.at(**there) / factor**2, lookup.learning_rate.at(**here)),
+        (readout.adam.at(**there) / factor, lookup.adam.at(**here)),
+    )
+    if not all(math.isclose(one, other) for one, other in pairs):
+        what = f"tied to a readout, whose learning rates under {table.title} are others"
+        accepted = "a parametrization in which they are the same, such as mup or ntp"
+        raise invalid(name, what, accepted=accepted, remedy="let embedding and readout have weights each")
+    return float(readout.multiplier.at(**there)) * factor
+
+
+def _require_queries(given: _Given) -> None:
+    """Refuse what gives no queries, or whose heads' dimension is not known."""
+    modules = dict(given.model.named_modules())
+    require_used("queries", given.queries, [name for name in modules if name])
+    for pattern in given.queries:
+        for name, module in modules.items():
+            exact = matches(pattern, name) and name.count(".") == pattern.count(".")
+            if exact and (given.base is None or not isinstance(module, nn.Linear)):
+                accepted = "names of nn.Linear, of a model with a base"
+                remedy = "pass base and name the layers that give queries, or scale the logits yourself"
+                raise invalid("queries", pattern, accepted=accepted, remedy=remedy)
+
+
+def _is_scaled(model: nn.Module) -> bool:
+    """Whether every parameter is in a layer of this package."""
+    modules = dict(model.named_modules())
+    owners = [name.rpartition(".")[0] for name, _ in model.named_parameters()]
+    return bool(owners) and all(owner and isinstance(modules[owner], ScaledLayer) for owner in owners)
+
+
+def _own_parts(model: nn.Module, table: Parametrization) -> tuple[Part, ...]:
+    """Rows of a network of this package.
+
+    Raises
+    ------
+    InputError
+        If multipliers and rates outside of branches are not those of the table.
+    """
+    scales, values = parameter_scales(model), dict(model.named_parameters())
+    widths = [values[name].shape[1] for name, row in scales.items() if row.kind == READOUT]
+    for name, row in scales.items():
+        if not widths or row.in_branch or row.kind == STREAM:
+            continue
+        fan_in = values[name].shape[1:].numel() if row.kind in MATRICES else 1
+        rule, at = table.rule(row.kind), {"fan_in": float(fan_in), "width": float(widths[0])}
+        theirs = (rule.multiplier.at(**at), rule.learning_rate.at(**at), rule.adam.at(**at))
+        if not all(map(math.isclose, (row.multiplier, row.sgd, row.adam), theirs)):
+            accepted = f"that of the network ({name} is scaled otherwise)"
+            remedy = "pass the one it was built with"
+            raise invalid("parametrization", table.name, accepted=accepted, remedy=remedy)
+    return tuple(Part(values[name], 1.0, row) for name, row in scales.items())
