@@ -8,9 +8,10 @@ BENCH_READY := $(VENV)/.bench-ready
 # The repository root is the package: type checkers find it under its name through this link.
 TYPING := $(VENV)/typing
 DATA_DIR ?=
-# Oracle of the curvature tests. It declares backpack-for-pytorch, and with it torchvision, which it does not
-# need for what is compared; without them it has to be installed with what it does need.
-ORACLES := 'curvlinops-for-pytorch<4' einconv einops linear-operator opt-einsum
+# Oracles of the curvature and parametrization tests. They declare torchvision, directly or by way of
+# backpack-for-pytorch, which they do not need for what is compared; without it they have to be installed with
+# what they do need.
+ORACLES := 'curvlinops-for-pytorch<4' einconv einops linear-operator mup==1.0.0 opt-einsum
 DATA := $(if $(DATA_DIR),--data-dir $(DATA_DIR),)
 
 LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars \

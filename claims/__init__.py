@@ -12,6 +12,7 @@ from .output import OUTPUT_CLAIMS
 from .plane import PLANE_CLAIMS
 from .published import PUBLISHED_CLAIMS
 from .reduced import REDUCED_CLAIMS
+from .scaling import SCALING_CLAIMS
 from .stability import STABILITY_CLAIMS
 from .starts import START_CLAIMS
 from .width import WIDTH_CLAIMS
@@ -29,6 +30,7 @@ CLAIMS: tuple[Claim, ...] = (
     *AGREEMENT_CLAIMS,
     *REDUCED_CLAIMS,
     *WIDTH_CLAIMS,
+    *SCALING_CLAIMS,
     *NETWORK_CLAIMS,
 )
 """Every claim of the ledger, in the order of checking."""

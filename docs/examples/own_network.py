@@ -48,4 +48,4 @@ def residual_mlp() -> tuple[nn.Module, torch.optim.Optimizer]:
     found = parametrize(
         ResidualMLP(256, 12), TABLE["depth-mup"], base=ResidualMLP(64, 3), branches=["branches.*"]
     )
-    return found.model, found.optimizer("sgd", 0.1)
+    return found.model, found.optimizer("sgd", 0.003)

@@ -24,8 +24,8 @@ def multiply_output(module: nn.Module, factor: float) -> Removable:
 
 
 def multiply_input(module: nn.Module, factor: float) -> Removable:
-    """Multiply the first input of a module."""
-    return module.register_forward_pre_hook(_Input(factor))
+    """Multiply the first input of a module, given by place or by name."""
+    return module.register_forward_pre_hook(_Input(factor), with_kwargs=True)
 
 
 def multiply_rows(module: nn.Module, name: str, rows: int, factor: float) -> Removable:
@@ -60,8 +60,13 @@ class _Input:
     def __init__(self, factor: float) -> None:
         self.factor = factor
 
-    def __call__(self, _module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (inputs[0] * self.factor, *inputs[1:])
+    def __call__(
+        self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if inputs:
+            return (inputs[0] * self.factor, *inputs[1:]), named
+        first = next(iter(named))
+        return inputs, {**named, first: named[first] * self.factor}
 
 
 class _Rows(nn.Module):

@@ -75,6 +75,7 @@ class Reading(NamedTuple):
     fan_in: float
     """Over base's where there is one; 1 for what is no matrix."""
     fan_out: float
+    """The same of outputs; of a vector, its size."""
     module: nn.Module
     base: tuple[Place, ...]
     """The same parameter in the base; several where the base has another number of blocks."""
@@ -232,11 +233,8 @@ class _Reader:
     def read(self, name: str) -> Reading:
         """One use of a parameter."""
         place, base = self.places[name], tuple(self.theirs[name])
-        told, kind = self._told(place), self._kind(place)
-        fan_out = place.fan_out / (base[0].fan_out if base else 1)
-        return Reading(
-            name, place.value, kind, told is not None, _fan_in(place, base, kind), fan_out, place.module, base
-        )
+        told, kind = self._told(place) is not None, self._kind(place)
+        return Reading(name, place.value, kind, told, *_growth(place, base, kind), place.module, base)
 
     def _told(self, place: Place) -> str | None:
         kind = next((kind for pattern, kind in self.kinds.items() if matches(pattern, place.name)), None)
@@ -286,22 +284,22 @@ def _is_vector(shape: torch.Size, base: torch.Size) -> bool:
     return grown == 1 and (len(shape) == 1 or (len(shape) >= _TENSOR and shape[0] == 1))
 
 
-def _fan_in(place: Place, base: Sequence[Place], kind: str) -> float:
-    """Fan-in of a matrix, over base's where there is one; 1 of anything else.
+def _growth(place: Place, base: Sequence[Place], kind: str) -> tuple[float, float]:
+    """Fan-in, of a matrix, and fan-out, over base's where there is one.
 
-    A bare parameter need not have its inputs in torch's place: where all that grows in it does so alike, that
-    is the growth of its inputs.
+    A bare parameter need not have its sides in torch's order: where all that grows in it does so alike, that
+    is the growth of its inputs, its outputs or both, as its kind says.
     """
-    if kind not in MATRICES:
-        return 1.0
     if not base:
-        if place.role == _BARE and place.value.ndim >= _TENSOR:
+        if kind in MATRICES and place.role == _BARE and place.value.ndim >= _TENSOR:
             raise _untold(place, {place.name: kind}, has_base=False)
-        return float(place.fan_in)
+        return float(place.fan_in) if kind in MATRICES else 1.0, float(place.fan_out)
+    fan_in, fan_out = place.fan_in / base[0].fan_in, place.fan_out / base[0].fan_out
     ratios = {ours / theirs for ours, theirs in zip(place.value.shape, base[0].value.shape, strict=True)}
     if place.role == _BARE and len(ratios - {1.0}) == 1:
-        return 1.0 if kind == INPUT else (ratios - {1.0}).pop()
-    return place.fan_in / base[0].fan_in
+        (growth,) = ratios - {1.0}
+        fan_in, fan_out = 1.0 if kind == INPUT else growth, 1.0 if kind == READOUT else growth
+    return fan_in if kind in MATRICES else 1.0, fan_out
 
 
 def _untold(place: Place, kinds: Mapping[str, str], *, has_base: bool) -> InputError:

@@ -54,8 +54,8 @@ class Parametrized:
     table
         The row.
     sizes
-        The table's `width` and `depth`, over the base's where there is one; empty for networks of this
-        package.
+        The table's `width` and `depth`, over the base's where there is one, without the width where layers
+        do not all grow alike; empty for networks of this package.
     parts
         Every parameter.
     factors
@@ -109,7 +109,7 @@ class Parametrized:
             accepted = "one with parameters that are trained"
             raise invalid("model", "frozen", accepted=accepted, remedy="set requires_grad")
         try:
-            return _OPTIMIZERS[name](groups, **settings)
+            return _OPTIMIZERS[name](groups, lr=learning_rate, **settings)
         except (TypeError, ValueError) as error:
             what, accepted = f"settings of {name}", f"those of torch.optim ({error})"
             raise invalid(what, settings, accepted=accepted, remedy="leave it out") from error
@@ -149,7 +149,8 @@ class Parametrized:
         """Take the factors out of the forward pass; weights and rates stay as they are.
 
         Those of `nn.MultiheadAttention` are put into its weights. Those of residual branches and of tied
-        readouts end: where there were any, the model is another function afterwards.
+        readouts end: where there were any, the model is another function afterwards. It is not to be
+        parametrized again, since its weights are not at the initial sizes of its base.
         """
         for factor in self.factors:
             factor.remove()

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from .factors import Removable
     from .kinds import Reading
 
-    Size = float | tuple[float, float]
-
 _MARK = "parametrized_by"
 _DRAWN = MATRICES | {EMBEDDING}
 _QUERIES = frozenset({"in_proj_weight", "in_proj_bias", "q_proj_weight"})
@@ -50,8 +48,8 @@ def parametrize(
     branches: Sequence[str] = (),
     inside: Sequence[str] = (),
     queries: Sequence[str] = (),
-    width: Size | None = None,
-    depth: Size | None = None,
+    width: float | None = None,
+    depth: float | tuple[float, float] | None = None,
 ) -> Parametrized:
     """Let a network follow a row of the table, in place.
 
@@ -72,9 +70,12 @@ def parametrize(
     queries
         Linear layers that give queries, of as many heads as base's: the table's factor of attention logits,
         over `d^(-1/2)`, goes into their weights. Those of `nn.MultiheadAttention` are found without.
-    width, depth
-        The readout's fan-in, and the number of residual branches, where they are not to be read from layers
-        and `branches`; with a base a pair, the model's and the base's.
+    width
+        The readout's fan-in, where there is no base and it cannot be read. With a base it is, for each layer,
+        the growth of its own outputs, of a readout its inputs.
+    depth
+        The number of residual branches, where it is not that of `branches`; with a base a pair, the model's
+        and the base's.
 
     Raises
     ------
@@ -112,25 +113,17 @@ class _Given(NamedTuple):
     base: nn.Module | None
     branches: Branches
     queries: tuple[str, ...]
-    width: Size | None
-    depth: Size | None
+    width: float | None
+    depth: float | tuple[float, float] | None
 
     def is_query(self, name: str) -> bool:
         """Whether a parameter is of a layer that gives queries."""
         return any(matches(pattern, name) for pattern in self.queries)
 
-    def size(self, name: str, size: Size) -> float:
-        """A size that was given, over base's."""
-        mine, base = size if isinstance(size, tuple) else (size, None)
-        if (base is None) != (self.base is None):
-            accepted = "a number without a base; with one a pair, the model's and the base's"
-            raise invalid(name, size, accepted=accepted, remedy="pass (512, 64) with a base, say")
-        for value in (mine, mine if base is None else base):
-            require_positive(name, value, example=64)
-        return mine / (base or 1.0)
-
-    def counted_depth(self) -> float:
+    def read_depth(self) -> float:
         """The number of residual branches, over base's."""
+        if self.depth is not None:
+            return self._given_depth(self.depth)
         branches = len(self.branches.of(self.model)) or 1
         if self.base is None:
             return float(branches)
@@ -139,6 +132,33 @@ class _Given(NamedTuple):
             what, accepted = "without the branches of the model", "the same network"
             raise invalid("base", what, accepted=accepted, remedy="pass depth, the model's and the base's")
         return branches / (base or 1)
+
+    def _given_depth(self, depth: float | tuple[float, float]) -> float:
+        mine, base = depth if isinstance(depth, tuple) else (depth, None)
+        if (base is None) != (self.base is None):
+            accepted = "a number without a base; with one a pair, the model's and the base's"
+            raise invalid("depth", depth, accepted=accepted, remedy="pass (24, 6) with a base, say")
+        for value in (mine, mine if base is None else base):
+            require_positive("depth", value, example=6)
+        return mine / (base or 1.0)
+
+    def read_width(self, readings: Sequence[Reading]) -> float | None:
+        """The width without a base; with one how everything that grows does, None if not alike."""
+        if self.base is not None:
+            if self.width is not None:
+                accepted = "None with a base, which says how every layer grows"
+                raise invalid("width", self.width, accepted=accepted, remedy="leave it out")
+            grown = {size for reading in readings for size in (reading.fan_in, reading.fan_out)} - {1.0}
+            return grown.pop() if len(grown) == 1 else None if grown else 1.0
+        if self.width is not None:
+            require_positive("width", self.width, example=64)
+            return self.width
+        found = {reading.fan_in for reading in readings if reading.kind == READOUT}
+        found |= {fan_in for reading in readings for _, fan_in in reading.readouts}
+        if len(found) != 1:
+            remedy = 'name the readout, kinds={...: "readout"}, or pass width'
+            raise invalid("width", sorted(found), accepted="one fan-in of all readouts", remedy=remedy)
+        return found.pop()
 
 
 class _Plan:
@@ -149,11 +169,9 @@ class _Plan:
         self.readings = read_kinds(given.model, given.base, kinds)
         given.branches.require_fitting(given.model, self.readings, scaled=given.table.knows_depth)
         _require_queries(given)
-        width, depth = given.width, given.depth
-        self.sizes = {
-            "width": _read_width(self.readings) if width is None else given.size("width", width),
-            "depth": given.counted_depth() if depth is None else given.size("depth", depth),
-        }
+        width = given.read_width(self.readings)
+        self.sizes = {"width": width} if width is not None else {}
+        self.sizes["depth"] = given.read_depth()
         self.parts = tuple(self._part(reading) for reading in self.readings)
         self.factors = [one for one in self._factors() if one[0] != 1]
 
@@ -177,10 +195,15 @@ class _Plan:
             rule = replace(rule, multiplier=rule.multiplier * _attention(self.table))
         free = rule.rescaled(rule.multiplier**-1)
         epsilon = gradient_scale(self.table, asked, in_branch=in_branch) * rule.multiplier**-1
-        at = {"fan_in": reading.fan_in, "head": reading.fan_out, **self.sizes}
+        width = reading.fan_in if kind == READOUT else reading.fan_out
+        at = self._at(reading.fan_in, width) | {"head": reading.fan_out}
         sgd, adam, gradient = (float(one.at(**at)) for one in (free.learning_rate, free.adam, epsilon))
         start = _start(reading, math.sqrt(free.variance.at(**at)))
         return Part(reading.value, start, Scales(kind, in_branch, 1.0, sgd, adam, gradient))
+
+    def _at(self, fan_in: float, width: float) -> dict[str, float]:
+        """Sizes that the table is asked at; without a base the width is the network's."""
+        return {**self.sizes, "fan_in": fan_in, **({} if self.given.base is None else {"width": width})}
 
     def _factors(self) -> Iterator[tuple[float, Callable[[], Removable]]]:
         """Factors of the forward pass, and what adds each."""
@@ -189,7 +212,7 @@ class _Plan:
             yield branch, partial(multiply_output, model.get_submodule(name), branch)
         for reading in self.readings:
             for readout, growth in reading.readouts:
-                tied = _tied_factor(self.table, reading.name, growth, self.sizes)
+                tied = _tied_factor(self.table, reading.name, self._at(growth, growth))
                 yield tied, partial(multiply_input, readout, tied)
             owner, name = reading.module, reading.name.rpartition(".")[2]
             if isinstance(owner, nn.MultiheadAttention) and name in _QUERIES:
@@ -238,32 +261,15 @@ def _root_mean_square(values: Sequence[torch.Tensor]) -> float:
     return math.sqrt(sum(float(value.square().mean()) for value in wide) / len(wide))
 
 
-def _read_width(readings: Sequence[Reading]) -> float:
-    """Fan-in of the readout, over base's; without a readout how all that grows does.
-
-    Raises
-    ------
-    InputError
-        If there are several, or none.
-    """
-    found = {reading.fan_in for reading in readings if reading.kind == READOUT}
-    found |= {growth for reading in readings for _, growth in reading.readouts}
-    if not found and all(reading.base for reading in readings):
-        found = {
-            ours / theirs
-            for reading in readings
-            for ours, theirs in zip(reading.value.shape, reading.base[0].value.shape, strict=True)
-        }
-        found = found - {1.0} or {1.0}
-    if len(found) != 1:
-        accepted = "one fan-in of all readouts, or one growth of all that grows"
-        remedy = 'name the readout, kinds={...: "readout"}, or pass width'
-        raise invalid("width", sorted(found), accepted=accepted, remedy=remedy)
-    return found.pop()
-
-
-def _tied_factor(table: Parametrization, name: str, growth: float, sizes: Mapping[str, float]) -> float:
+def _tied_factor(table: Parametrization, name: str, there: Mapping[str, float]) -> float:
     """What a readout's inputs are multiplied by for its weights to be those of an embedding.
+
+    Parameters
+    ----------
+    table, name
+        The row, and the parameter's name.
+    there
+        Sizes at the readout.
 
     Raises
     ------
@@ -272,7 +278,7 @@ def _tied_factor(table: Parametrization, name: str, growth: float, sizes: Mappin
     """
     lookup, readout = table.rule(EMBEDDING), table.rule(READOUT)
     lookup = lookup.rescaled(lookup.multiplier**-1)
-    here, there = {"fan_in": 1.0, **sizes}, {"fan_in": growth, **sizes}
+    here = {**there, "fan_in": 1.0}
     factor = math.sqrt(readout.variance.at(**there) / lookup.variance.at(**here))
     pairs = (
         (readout.learning_rate.at(**there) / factor**2, lookup.learning_rate.at(**here)),

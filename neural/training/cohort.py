@@ -55,7 +55,7 @@ class Cohort:
     Parameters
     ----------
     config, data, probe
-        What is shared; the data decide the device.
+        What is shared; the data decide the device, and whether in double precision.
     runs
         At least one, of the same width and `data_seed`.
 
@@ -78,6 +78,8 @@ class Cohort:
         build, device = config.network.build, data.inputs.device
         self.models = [build(config.table, width, data, one, device) for one in generators]
         for model in self.models:
+            if data.inputs.is_floating_point():
+                model.to(data.inputs.dtype)
             freeze(model, config)
         self.whole: torch.nn.Module = self.models[0] if len(runs) == 1 else together(self.models)
         trained = freeze(self.whole, config)

@@ -7,7 +7,7 @@ gradients a build for the CPU can take; CUDA's cannot be, also of fake tensors: 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,14 +20,14 @@ WAITING = {"_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2
 
 
 class Elsewhere(torch.Tensor):
-    """A tensor of the device; `values` is on the CPU, in the same layout."""
+    """A tensor of the device; `held` is on the CPU, in the same layout."""
 
-    values: torch.Tensor
+    held: torch.Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
-    def __new__(cls, values: torch.Tensor) -> Elsewhere:
-        made: Elsewhere = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+    def __new__(cls, values: torch.Tensor) -> Self:
+        made: Self = torch.Tensor._make_wrapper_subclass(
             cls,
             values.shape,
             strides=values.stride(),
@@ -35,7 +35,7 @@ class Elsewhere(torch.Tensor):
             dtype=values.dtype,
             device=DEVICE,
         )
-        made.values = values
+        made.held = values
         return made
 
     @classmethod
@@ -46,21 +46,21 @@ class Elsewhere(torch.Tensor):
 
     def data_ptr(self) -> int:
         """Where the values are."""
-        return self.values.data_ptr()
+        return self.held.data_ptr()
 
     def tolist(self) -> Any:
         """The values, for the host."""
         return self.cpu().tolist()
 
     @property
-    def data(self) -> torch.Tensor:  # type: ignore[override]
+    def data(self) -> torch.Tensor:
         """The same tensor without a gradient; what replaces it brings its values."""
         return self.detach()
 
     @data.setter
-    def data(self, other: Elsewhere) -> None:
+    def data(self, other: torch.Tensor) -> None:
         torch.Tensor.data.__set__(self, other)  # type: ignore[attr-defined]
-        self.values = other.values
+        self.held = _held(other)
 
 
 class Event(NamedTuple):
@@ -72,7 +72,7 @@ class Event(NamedTuple):
     shape: tuple[int, ...]
 
 
-class OtherDevice(TorchDispatchMode):
+class OtherDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside, the device is there.
 
     Attributes
@@ -82,7 +82,7 @@ class OtherDevice(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.events: list[Event] = []
 
     def __torch_dispatch__(
@@ -96,15 +96,16 @@ class OtherDevice(TorchDispatchMode):
         self._note(function, tensors, apart, away=away)
         if goal == DEVICE:
             named["device"] = torch.device("cpu")
-        known = {id(value.values): value for value in tensors if isinstance(value, Elsewhere)}
-        inside = tree_map(_values, (args, named))
+        known = {id(value.held): value for value in tensors if isinstance(value, Elsewhere)}
+        inside = tree_map(_held, (args, named))
         found = function(*inside[0], **inside[1])
         return tree_map(lambda value: _outside(value, known), found) if away else found
 
     def _note(self, function: Any, tensors: list[torch.Tensor], apart: list[bool], *, away: bool) -> None:
         name = function.overloadpacket.__name__
         kind = ""
-        if name in WAITING and any(apart):
+        chosen = name.startswith("index") and any(value.dtype == torch.bool for value in tensors[1:])
+        if (name in WAITING or chosen) and any(apart):
             kind = "wait"
         elif name == "copy_" and apart[0] != apart[1]:
             kind = "from host" if apart[0] else "to host"
@@ -118,8 +119,8 @@ class OtherDevice(TorchDispatchMode):
             self.events.append(Event(kind, name, tuple(tensors[0].shape) if tensors else ()))
 
 
-def _values(value: Any) -> Any:
-    return value.values if isinstance(value, Elsewhere) else value
+def _held(value: Any) -> Any:
+    return value.held if isinstance(value, Elsewhere) else value
 
 
 def _outside(value: Any, known: dict[int, Elsewhere]) -> Any:

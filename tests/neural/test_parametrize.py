@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,6 @@ from superconsistency.neural.networks import DenseNet, DenseSettings, parameter_
 from superconsistency.neural.parametrize import parametrize
 from superconsistency.theory import SGD, TABLE
 from torch import nn
-from torch.func import functional_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -275,80 +273,6 @@ def test_hidden_changes_do_not_depend_on_the_width_under_mup(
     assert abs(slopes["sp"]) > 0.12
 
 
-class TestBranches:
-    """Residual branches, whose factor is the only thing added to the forward pass of plain layers."""
-
-    @pytest.fixture
-    def found(self) -> Parametrized:
-        return parametrize(
-            Residual(8, depth=4, skip=True), TABLE["1/l"], base=Residual(8, depth=2, skip=True),
-            branches=["hidden.*"],
-        )  # fmt: skip
-
-    def test_their_outputs_are_multiplied_until_the_factor_is_removed(self, found: Parametrized) -> None:
-        model = found.model
-        inputs = examples()[0].float()
-        assert found.sizes == {"width": 1.0, "depth": 2.0}
-        hidden = model.first(inputs)
-        plain = hidden
-        for layer in model.hidden:
-            weight, bias = layer.weight, layer.bias
-            hidden = hidden + 0.5 * nn.functional.linear(torch.tanh(hidden), weight, bias)
-            plain = plain + nn.functional.linear(torch.tanh(plain), weight, bias)
-        torch.testing.assert_close(model(inputs), model.readout(torch.tanh(hidden)))
-        found.remove()
-        found.remove()
-        torch.testing.assert_close(model(inputs), model.readout(torch.tanh(plain)))
-
-    def test_functional_calls_copies_and_pickles_have_it_too(self, found: Parametrized) -> None:
-        inputs = examples()[0].float()
-        outputs = found.model(inputs)
-        again = functional_call(found.model, dict(found.model.named_parameters()), (inputs,))
-        copies = copy.deepcopy(found.model), pickle.loads(pickle.dumps(found.model))
-        assert all(torch.equal(outputs, other) for other in (again, *(one(inputs) for one in copies)))
-
-    def test_the_curvature_is_that_of_the_function_with_it(self, found: Parametrized) -> None:
-        inputs, targets = (part.float() for part in examples(4))
-        objective = Objective(found.model, "mse")
-        names = list(objective.parameters)
-
-        def loss(*values: torch.Tensor) -> torch.Tensor:
-            outputs = functional_call(found.model, dict(zip(names, values, strict=True)), (inputs,))
-            return (outputs - targets).square().mean()
-
-        values = tuple(found.model.parameters())
-        parts = torch.autograd.functional.hessian(loss, values)
-        dense = torch.cat(
-            [torch.cat([part.flatten(value.ndim).flatten(0, value.ndim - 1) for part in row], 1)
-             for row, value in zip(parts, values, strict=True)]
-        )  # fmt: skip
-        largest = float(torch.linalg.eigvalsh(dense.double())[-1])
-        measured = SpectrumTracker(tolerance=1e-4)(Hessian(objective, Batch(inputs, targets)))
-        assert measured.value == pytest.approx(largest, rel=1e-3)
-
-    def test_learning_rates_inside_have_the_branches_factors(self, found: Parametrized) -> None:
-        rates = {row.name: (row.scales.in_branch, row.scales.sgd) for row in found.rows}
-        assert rates["hidden.3.weight"] == (True, 2.0)
-        assert rates["first.weight"] == rates["readout.bias"] == (False, 1.0)
-
-    def test_a_tuples_first_tensor_is_the_branch(self) -> None:
-        model, base = (nn.ModuleList([nn.MultiheadAttention(8, 2)]) for _ in range(2))
-        found = parametrize(model, TABLE["depth-mup"], base=base, branches=["0"], depth=(4, 1))
-        inputs = torch.randn(3, 1, 8)
-        (mixed, weights) = model[0](inputs, inputs, inputs)
-        found.remove()
-        (before, same) = model[0](inputs, inputs, inputs)
-        torch.testing.assert_close(mixed, before / 2)
-        assert torch.equal(weights, same)
-
-    def test_anything_else_is_refused_when_it_is_returned(self) -> None:
-        model, base = (nn.ModuleList([nn.LSTM(4, 4)]) for _ in range(2))
-        model[0].forward = lambda _inputs: {"branch": 0}  # type: ignore[method-assign]
-        parametrize(model, TABLE["depth-mup"], base=base, branches=["0"], depth=(4, 1))
-        with pytest.raises(InputError, match="output of the residual branch LSTM is dict"):
-            model[0](torch.zeros(1, 4))
-
-
 def test_frozen_parameters_are_not_the_optimizers() -> None:
     model = mlp(32)
     found = parametrize(model, TABLE["mup"], base=mlp(16))
@@ -390,11 +314,11 @@ def test_a_network_of_this_package_keeps_its_own_rows(name: str) -> None:
         parametrize(net, TABLE[name], kinds={"first": "input"})
 
 
-def test_the_pages_example_prints_what_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_pages_examples_print_what_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
     page = (DOCS / "parametrize.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    code = "".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
     exec(compile(code, "parametrize.md", "exec"), {})
-    (printed,) = re.findall(r"prints\n\n```\n(.*?)```", page, flags=re.DOTALL)
+    printed = "".join(re.findall(r"prints\n\n```\n(.*?)```", page, flags=re.DOTALL))
     for mine, said in zip(capsys.readouterr().out.split(), printed.split(), strict=True):
         if re.fullmatch(r"[\d.]+", said):
             assert float(mine) == pytest.approx(float(said), rel=0.02)
@@ -402,8 +326,8 @@ def test_the_pages_example_prints_what_the_page_says(capsys: pytest.CaptureFixtu
             assert mine == said
 
 
-def test_the_example_network_runs_and_keeps_the_size_of_its_outputs_over_depth() -> None:
+def test_the_example_network_has_an_optimizer_with_the_rates_of_its_width() -> None:
     model, optimizer = load_factory(f"{DOCS / 'examples/own_network.py'}:residual_mlp")()
     outputs = model(torch.randn(4, 3, 32, 32))
     assert outputs.shape == (4, 10)
-    assert sorted(group["lr"] for group in optimizer.param_groups) == pytest.approx([0.025, 0.1, 0.4])
+    assert sorted(group["lr"] for group in optimizer.param_groups) == pytest.approx([0.00075, 0.003, 0.012])

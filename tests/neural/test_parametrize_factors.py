@@ -1,8 +1,10 @@
-"""Attention's factor under maximal update parametrization, against attention written out by hand."""
+"""Factors of the forward pass, of residual branches and of attention, against modules written by hand."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import pickle
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -11,10 +13,29 @@ from superconsistency.neural import Batch, Hessian, Objective, SpectrumTracker
 from superconsistency.neural.parametrize import parametrize
 from superconsistency.theory import TABLE
 from torch import nn
+from torch.func import functional_call, jacrev
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from superconsistency.neural.parametrize import Parametrized
 
 INPUTS, TIME, HEADS, BASE, WIDTH, STEPS = 5, 4, 2, 8, 32, 12
 HEAD_GROWTH = WIDTH / BASE
+
+
+class Stream(nn.Module):
+    """Layers that are residual branches."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.first, self.readout = nn.Linear(INPUTS, 8), nn.Linear(8, 3)
+        self.hidden = nn.ModuleList(nn.Linear(8, 8) for _ in range(depth))
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        hidden = self.first(inputs)
+        for layer in self.hidden:
+            hidden = hidden + layer(torch.tanh(hidden))
+        return self.readout(torch.tanh(hidden))
 
 
 class ByHand(nn.Module):
@@ -58,6 +79,78 @@ class Reader(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> Any:
         return self.readout(self.attention(self.first(inputs))).mean(1)
+
+
+class TestBranches:
+    """Residual branches, whose factor is the only thing added to the forward pass of plain layers."""
+
+    @pytest.fixture
+    def found(self) -> Parametrized:
+        torch.manual_seed(0)
+        return parametrize(Stream(4), TABLE["1/l"], base=Stream(2), branches=["hidden.*"])
+
+    def test_their_outputs_are_multiplied_until_the_factor_is_removed(self, found: Parametrized) -> None:
+        model, inputs = found.model, torch.randn(16, INPUTS)
+        assert isinstance(model, Stream)
+        assert found.sizes == {"width": 1.0, "depth": 2.0}
+        hidden = model.first(inputs)
+        plain = hidden
+        for index in range(4):
+            weight, bias = (model.get_parameter(f"hidden.{index}.{name}") for name in ("weight", "bias"))
+            hidden = hidden + 0.5 * functional.linear(torch.tanh(hidden), weight, bias)
+            plain = plain + functional.linear(torch.tanh(plain), weight, bias)
+        torch.testing.assert_close(model(inputs), model.readout(torch.tanh(hidden)))
+        found.remove()
+        found.remove()
+        torch.testing.assert_close(model(inputs), model.readout(torch.tanh(plain)))
+
+    def test_functional_calls_copies_and_pickles_have_it_too(self, found: Parametrized) -> None:
+        inputs = torch.randn(16, INPUTS)
+        outputs = found.model(inputs)
+        again = functional_call(found.model, dict(found.model.named_parameters()), (inputs,))
+        copies = copy.deepcopy(found.model), pickle.loads(pickle.dumps(found.model))
+        assert all(torch.equal(outputs, other) for other in (again, *(one(inputs) for one in copies)))
+
+    def test_the_curvature_is_that_of_the_function_with_it(self, found: Parametrized) -> None:
+        inputs, targets = torch.randn(4, INPUTS), torch.randn(4, 3)
+        objective = Objective(found.model, "mse")
+        names = list(objective.parameters)
+
+        sizes = [value.numel() for value in objective.parameters.values()]
+        shapes = [value.shape for value in objective.parameters.values()]
+
+        def loss(flat: torch.Tensor) -> torch.Tensor:
+            values = (part.view(shape) for part, shape in zip(torch.split(flat, sizes), shapes, strict=True))
+            outputs = functional_call(found.model, dict(zip(names, values, strict=True)), (inputs,))
+            return functional.mse_loss(outputs, targets)
+
+        flat = torch.cat([value.detach().flatten() for value in objective.parameters.values()])
+        dense = jacrev(jacrev(loss))(flat)
+        largest = float(torch.linalg.eigvalsh(dense)[-1])
+        measured = SpectrumTracker(tolerance=1e-4)(Hessian(objective, Batch(inputs, targets)))
+        assert measured.value == pytest.approx(largest, rel=1e-3)
+
+    def test_learning_rates_inside_have_the_branches_factors(self, found: Parametrized) -> None:
+        rates = {row.name: (row.scales.in_branch, row.scales.sgd) for row in found.rows}
+        assert rates["hidden.3.weight"] == (True, 2.0)
+        assert rates["first.weight"] == rates["readout.bias"] == (False, 1.0)
+
+    def test_a_tuples_first_tensor_is_the_branch(self) -> None:
+        model, base = (nn.ModuleList([nn.MultiheadAttention(8, 2)]) for _ in range(2))
+        found = parametrize(model, TABLE["depth-mup"], base=base, branches=["0"], depth=(4, 1))
+        inputs = torch.randn(3, 1, 8)
+        (mixed, weights) = model[0](inputs, inputs, inputs)
+        found.remove()
+        (before, same) = model[0](inputs, inputs, inputs)
+        torch.testing.assert_close(mixed, before / 2)
+        assert torch.equal(weights, same)
+
+    def test_anything_else_is_refused_when_it_is_returned(self) -> None:
+        model, base = (nn.ModuleList([nn.LSTM(4, 4)]) for _ in range(2))
+        model[0].forward = lambda _inputs: {"branch": 0}
+        parametrize(model, TABLE["depth-mup"], base=base, branches=["0"], depth=(4, 1))
+        with pytest.raises(InputError, match="output of the residual branch LSTM is dict"):
+            model[0](torch.zeros(1, 4))
 
 
 def trajectory(model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
@@ -205,16 +298,16 @@ def test_heads_of_the_bases_size_need_no_factor() -> None:
 
 
 def test_keys_and_values_of_other_sizes_have_weights_that_are_found() -> None:
-    def attention(width: int) -> nn.Module:
+    def attention(width: int) -> nn.ModuleList:
         return nn.ModuleList([nn.MultiheadAttention(width, 2, kdim=3, vdim=width // 2)])
 
-    found = parametrize(attention(32), TABLE["mup"], base=attention(8))
+    model = attention(32)
+    found = parametrize(model, TABLE["mup"], base=attention(8))
     kinds = {row.name.replace(".original", "").rpartition(".")[2]: row.scales.kind for row in found.rows}
     assert kinds["q_proj_weight"] == "attention"
     assert (kinds["k_proj_weight"], kinds["v_proj_weight"]) == ("input", "hidden")
     assert len(found.factors) == 2
-    query, rows = torch.randn(3, 1, 32), found.model[0]
-    assert isinstance(rows, nn.MultiheadAttention)
+    query, rows = torch.randn(3, 1, 32), model[0]
     before = rows(query, torch.ones(3, 1, 3), torch.ones(3, 1, 16))[0]
     found.remove()
     torch.testing.assert_close(rows(query, torch.ones(3, 1, 3), torch.ones(3, 1, 16))[0], before)
