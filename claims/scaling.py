@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from ..neural import Dataset, Optimizer, TrainingConfig, load_dataset, network, resolve_device
@@ -17,7 +18,7 @@ from ..neural.coordinates import (
     default_rate,
     default_steps,
 )
-from ..neural.training import Cohort, Probe, Run
+from ..neural.training import Cohort, Measurement, Probe, Run
 from ..theory import (
     ADAM,
     SGD,
@@ -36,6 +37,8 @@ from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from ..theory import Array
 
 WIDTHS, DEPTHS, SEEDS = (64, 128, 256, 512), (3, 6, 12, 24), 8
 _ROOT = Scale.of(fan_in=-HALF)
@@ -138,9 +141,9 @@ def _equivalence(settings: Settings, report: Callable[[float], None]) -> Outcome
         table = parametrization(name)
         config = TrainingConfig(table, architecture=network("mlp"), optimizer=Optimizer(optimizer))
         config = replace(config, steps=30, batch_size=None, measure_every=1, quantities=())
-        losses = [_losses(replace(config, parametrization=row), data, settings.seed) for row in
-                  (table, table.rescaled(**factors))]  # fmt: skip
-        worst = max(worst, float(((losses[0] - losses[1]).abs() / losses[0]).max()))
+        rows = (table, table.rescaled(**factors))
+        losses = _losses([replace(config, parametrization=row) for row in rows], data, settings.seed)
+        worst = max(worst, float((np.abs(losses[0] - losses[1]) / losses[0]).max()))
         report((index + 1) / len(cases))
     return compared(
         Evidence(
@@ -153,10 +156,19 @@ def _equivalence(settings: Settings, report: Callable[[float], None]) -> Outcome
     )
 
 
-def _losses(config: TrainingConfig, data: Dataset, seed: int) -> torch.Tensor:
-    """Losses along a run in double precision, from the weights that a seed draws."""
-    cohort = Cohort(config, data, Probe(config, data), (Run(24, 0.05, seed),))
-    return torch.tensor([event.values["loss"] for event in cohort.train()])  # type: ignore[union-attr]
+def _losses(configs: Sequence[TrainingConfig], data: Dataset, seed: int) -> list[Array]:
+    """Losses along runs in double precision that begin with the same function."""
+    cohorts = [Cohort(config, data, Probe(config, data), (Run(24, 0.05, seed),)) for config in configs]
+    for cohort in cohorts[1:]:
+        pairs = zip(cohort.parameters, cohort.rows, cohorts[0].parameters, cohorts[0].rows, strict=True)
+        for parameter, row, given, rule in pairs:
+            with torch.no_grad():
+                parameter.copy_(given * (rule.multiplier / row.multiplier))
+    found = []
+    for cohort in cohorts:
+        events = (event for event in cohort.train() if isinstance(event, Measurement))
+        found.append(np.array([event.values["loss"] for event in events]))
+    return found
 
 
 def _equation_1(settings: Settings, report: Callable[[float], None]) -> Outcome:
@@ -191,8 +203,8 @@ def _table_1(settings: Settings, report: Callable[[float], None]) -> Outcome:
         "fan-in grows, and slows the first and the last layer down as N^(-1/2)",
         counterexample=f"an MLP at widths 64 to 512: the first layer's own change goes as "
         f"N^{fits['first']:.2f}, the readout's as N^{fits['readout']:.2f} (derived: "
-        f"N^{predicted['input']} and N^{predicted['readout']}), with the factor as N^{fits['corrected first']:.2f} and "
-        f"N^{fits['corrected readout']:.2f}",
+        f"N^{predicted['input']} and N^{predicted['readout']}), with the factor as "
+        f"N^{fits['corrected first']:.2f} and N^{fits['corrected readout']:.2f}",
     )
     layers = ("first", "readout")
     return corrected(

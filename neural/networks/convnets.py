@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional
 
-from ...errors import invalid, require_known, require_whole
-from .layers import NORMS, Convolution, Dense, Flatten, Network, Norm, Scaling
+from ...errors import invalid, require_whole
+from .layers import Convolution, Dense, Flatten, Network, Norm, Scaling
 
 if TYPE_CHECKING:
     import torch
@@ -158,7 +158,6 @@ class ConvBlock(nn.Module):
 
     def __init__(self, settings: ConvNetSettings, scaling: Scaling, width: int) -> None:
         super().__init__()
-        require_known("norm", settings.norm, NORMS)
         self.skip, self.multiplier = settings.skip, settings.branch_scale * scaling.branch
         count, normed = settings.layers_per_block, settings.norm != "none"
         self.convolutions = nn.ModuleList(

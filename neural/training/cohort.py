@@ -10,7 +10,7 @@ from ...errors import invalid
 from ..networks import parameter_scales
 from ..networks.together import together
 from .optimizers import Steps
-from .probe import Scores, freeze
+from .probe import freeze
 from .published import SHARED_INITIALISATION, published_optimizer
 from .stream import Stream, torch_generator
 
@@ -206,6 +206,3 @@ def initialisation_seed(config: TrainingConfig, seed: int) -> int:
 def data_seed(config: TrainingConfig, seed: int) -> int:
     """Seed of the order of the data, and of augmentation, of a grid's run."""
     return 0 if config.vary == "initialisation" else seed
-
-
-__all__ = ["Cohort", "Diverged", "Measurement", "Run", "Scores", "data_seed", "initialisation_seed"]

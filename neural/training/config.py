@@ -110,6 +110,9 @@ class TrainingConfig:
             require_whole("batch size", self.batch_size, least=1, example=128)
         if not 0 < self.tolerance < 1:
             raise invalid("tolerance", self.tolerance, accepted="between 0 and 1", remedy="pass 1e-3, say")
+        if isinstance(self.frozen, str):
+            accepted = "a tuple of parts of parameters' names"
+            raise invalid("frozen", self.frozen, accepted=accepted, remedy=f"pass ({self.frozen!r},)")
         require_known("loss", self.loss, CRITERIA)
         require_known("vary", self.vary, VARYING)
         for name in self.quantities:

@@ -134,10 +134,6 @@ class Probe:
             values[name], values[f"{name}_error"] = factor * estimate.value, factor * estimate.error
         return {name: value for name, value in values.items() if name in self.names}
 
-    def hessian(self, model: torch.nn.Module, roots: Sequence[float | torch.Tensor]) -> Hessian:
-        """The Hessian in the metric of these roots on the Hessian examples."""
-        return Hessian(Objective(model, self.criterion), self.batch, Metric(tuple(roots)))
-
 
 def _augmented(config: TrainingConfig, data: Dataset, rows: torch.Tensor) -> torch.Tensor:
     """These examples, augmented as the training is, or as it is by default."""

@@ -2,7 +2,8 @@
 
 Both sides train SimpleConvNet under muP at the same learning rates, batch after batch, and measure the
 sharpness equally often: JAX by ten warm power iterations, ours certified to a relative 1e-3. Sides take
-turns, one learning rate after the other; ratios are of wall time. `--json` prints one document with all numbers.
+turns, one learning rate after the other; ratios are of wall time. `--json` prints one document with all
+numbers.
 """
 
 from __future__ import annotations

@@ -273,3 +273,10 @@ def test_runs_of_another_width_or_data_order_do_not_train_together(runs: list[Ru
     data, shared = examples(settings, 12), config(settings)
     with pytest.raises(InputError, match=r"runs to train together is .*; accepted: one width and data order"):
         Cohort(shared, data, Probe(shared, data), runs)
+
+
+def test_one_name_in_place_of_several_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"frozen is first; accepted: a tuple of .*; remedy: pass \('first',\)"
+    ):
+        config(small("convnet"), frozen="first")
