@@ -52,6 +52,9 @@ class CoordinateCheck:
         At which changes are measured; the last of them is judged.
     seeds
         Of initialisation and data order.
+    expected
+        The row whose exponents are expected; None is the one that the networks are built with. As published
+        (`TrainingConfig.as_published`), networks can differ from it.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class CoordinateCheck:
     width: int = 64
     steps: tuple[int, ...] = (1, 2, 3)
     seeds: tuple[int, ...] = tuple(range(8))
+    expected: Parametrization | None = None
 
     def __post_init__(self) -> None:
         require_known("size", self.size, (WIDTH, DEPTH))

@@ -177,7 +177,8 @@ def _prediction(
     check: CoordinateCheck, row: Scales, quantity: str, *, attends: bool
 ) -> tuple[float, float] | None:
     """Smallest and largest exponent that the table predicts; None where there is no power law."""
-    table, optimizer = check.config.parametrization, check.config.optimizer.name
+    table = check.config.parametrization if check.expected is None else check.expected
+    optimizer = check.config.optimizer.name
     if check.size == DEPTH and row.in_branch and quantity == CHANGE:
         return None  # that of the stream, which is less than the readout's by how far up the branch is
     if check.size == DEPTH and row.kind == ATTENTION and optimizer == SGD:

@@ -110,9 +110,7 @@ class TrainingConfig:
             require_whole("batch size", self.batch_size, least=1, example=128)
         if not 0 < self.tolerance < 1:
             raise invalid("tolerance", self.tolerance, accepted="between 0 and 1", remedy="pass 1e-3, say")
-        if isinstance(self.frozen, str):
-            accepted = "a tuple of parts of parameters' names"
-            raise invalid("frozen", self.frozen, accepted=accepted, remedy=f"pass ({self.frozen!r},)")
+        _require_several("frozen", self.frozen)
         require_known("loss", self.loss, CRITERIA)
         require_known("vary", self.vary, VARYING)
         for name in self.quantities:
@@ -167,3 +165,9 @@ class TrainingConfig:
         }
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
+
+
+def _require_several(name: str, values: object) -> None:
+    """Raise `InputError` if one name stands where several do: its letters would be taken for them."""
+    if isinstance(values, str):
+        raise invalid(name, values, accepted="a tuple of names", remedy=f"pass ({values!r},)")

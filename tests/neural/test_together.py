@@ -277,6 +277,6 @@ def test_runs_of_another_width_or_data_order_do_not_train_together(runs: list[Ru
 
 def test_one_name_in_place_of_several_is_refused() -> None:
     with pytest.raises(
-        InputError, match=r"frozen is first; accepted: a tuple of .*; remedy: pass \('first',\)"
+        InputError, match=r"frozen is first; accepted: a tuple of names; remedy: pass \('first',\)"
     ):
         config(small("convnet"), frozen="first")
