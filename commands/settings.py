@@ -64,6 +64,10 @@ def _value(key: str, text: str, like: Any) -> Any:
         return None
     if isinstance(value, str):
         raise invalid(f"--set {key}", text, accepted="a number", remedy=f"pass {like}, as it is now")
+    if isinstance(like, int) and isinstance(value, float):
+        if not value.is_integer():
+            raise invalid(f"--set {key}", text, accepted="a whole number", remedy=f"pass {like}, say")
+        return int(value)
     return value
 
 

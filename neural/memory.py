@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 """Of glibc's mallopt(3)."""
 
 _KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26}
-_DEFAULT = {_MMAP_MAX: 2**16, _TRIM_THRESHOLD: 2**17, _TOP_PAD: 0}
+_SETTLED = {_MMAP_MAX: 2**16, _TRIM_THRESHOLD: 2**26, _TOP_PAD: 0, _MMAP_THRESHOLD: 2**25}
+"""Where glibc's own adjustment ends once large tensors have been freed; setting anything switches it off."""
 
 
 @contextmanager
@@ -22,8 +23,9 @@ def freed_memory_kept() -> Iterator[None]:
     """Inside, the C library keeps what is freed: activations of the next step need no new pages.
 
     A step otherwise maps its large tensors anew and touches every page for the first time, which takes up to
-    half of its time (`make bench-training`). Elsewhere than with glibc nothing happens; afterwards its
-    defaults hold, and unused memory is given back.
+    half of its time (`make bench-training`). Elsewhere than with glibc nothing happens. Afterwards the
+    library is where its own adjustment to large tensors would have brought it, and unused memory is given
+    back; the end of the innermost of nested uses ends them all.
     """
     library = _glibc()
     if library is None:
@@ -33,7 +35,7 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        _set(library, _DEFAULT)
+        _set(library, _SETTLED)
         library.malloc_trim(0)
 
 

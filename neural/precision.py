@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_NEW = hasattr(torch.backends, "fp32_precision")
+"""Whether PyTorch has a setting for each operation; it refuses the older ones mixed with them."""
 
 
 @contextmanager
@@ -18,11 +21,23 @@ def full_precision() -> Iterator[None]:
     PyTorch allows TF32 in convolutions unless told otherwise, whose 10 bits would be the error of every
     curvature. Settings are as before afterwards.
     """
-    matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    places = _places()
+    before = [getattr(place, name) for place, name, _ in places]
     try:
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
+        for place, name, full in places:
+            setattr(place, name, full)
         yield
     finally:
-        torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = convolutions
+        for (place, name, _), value in zip(places, before, strict=True):
+            setattr(place, name, value)
+
+
+def _places() -> list[tuple[Any, str, object]]:
+    """Settings by owner, name and their value of full precision."""
+    backends: Any = torch.backends
+    if not _NEW:
+        return [(backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
+    operations = (
+        backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv
+    )  # fmt: skip
+    return [(operation, "fp32_precision", "ieee") for operation in operations]

@@ -95,7 +95,7 @@ BAD = {
     "huge learning rate": (["train", "--learning-rate", "1e300"], "learning rate is 1e+300"),
     "huge batch": (["train", "--batch-size", "100000"], "batch size is 100000; accepted: 1 to 1797"),
     "device without numbers": (["train", "--device", "meta"], "device is meta"),
-    "unknown figure": (["figure", "99"], "figure is 99; accepted: 1, 5, 10, portrait"),
+    "unknown figure": (["figure", "99"], "figure is 99; accepted: 1, 2, 3, 5, 10, 24"),
     "steps -1": (["simulate", "--steps", "-1"], "steps is -1; accepted: a whole number of at least 0"),
     "steps -1 of a network": (["train", "--steps", "-1"], "steps is -1"),
     "no number": (["simulate", "--widths", "64,many"], "width is 64,many; accepted: numbers"),

@@ -180,7 +180,7 @@ class SpectrumTracker:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from the state of a tracker with the same settings: the next call gives the same bits."""
-        self.generator.set_state(state["generator"])
+        self.generator.set_state(state["generator"].cpu())
         rows = state["rows"]
         self._rows = None
         if rows is not None:

@@ -9,6 +9,7 @@ import torch
 from ...errors import invalid
 from ..networks import parameter_scales
 from ..networks.together import together
+from .graphs import Recorded, require_cuda
 from .optimizers import Steps
 from .probe import freeze
 from .published import SHARED_INITIALISATION, published_optimizer
@@ -58,6 +59,8 @@ class Cohort:
         What is shared; the data decide the device, and whether in double precision.
     runs
         At least one, of the same width and `data_seed`.
+    cuda_graphs
+        Whether losses and gradients are recorded once and replayed, on a CUDA device.
 
     Raises
     ------
@@ -66,7 +69,15 @@ class Cohort:
         runs differ in width or data order.
     """
 
-    def __init__(self, config: TrainingConfig, data: Dataset, probe: Probe, runs: Sequence[Run]) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: Dataset,
+        probe: Probe,
+        runs: Sequence[Run],
+        *,
+        cuda_graphs: bool = False,
+    ) -> None:
         self.config, self.probe, self.runs = config, probe, tuple(runs)
         if len({(run.width, data_seed(config, run.seed)) for run in runs}) != 1:
             raise invalid(
@@ -78,8 +89,6 @@ class Cohort:
         build, device = config.network.build, data.inputs.device
         self.models = [build(config.table, width, data, one, device) for one in generators]
         for model in self.models:
-            if data.inputs.is_floating_point():
-                model.to(data.inputs.dtype)
             freeze(model, config)
         self.whole: torch.nn.Module = self.models[0] if len(runs) == 1 else together(self.models)
         trained = freeze(self.whole, config)
@@ -94,6 +103,9 @@ class Cohort:
         )
         self.stream = Stream(data, config.batch_size, config.augmentation, data_seed(config, runs[0].seed))
         self.meters = [probe.meter(run.seed, run.width) for run in runs]
+        if cuda_graphs:
+            require_cuda(device)
+        self._losses_and_gradients = Recorded(self._backward) if cuda_graphs else self._backward
         self.step = 0
         self.measured = -1
         """Last step at which the runs were measured."""
@@ -120,14 +132,20 @@ class Cohort:
                 on_step(self)
 
     def _advance(self) -> None:
-        inputs, targets = self.stream.batch(self.step)
+        losses, gradients = self._losses_and_gradients(*self.stream.batch(self.step))
+        self.optimizer.step(gradients, self.config.factor(self.step))
+        self.losses.append(losses.clone())
+        self.step += 1
+
+    def _backward(
+        self, inputs: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Losses of a batch, shape (runs,), and the parameters' gradients."""
         outputs = self.whole(inputs)
         parts = (outputs,) if len(self.runs) == 1 else outputs
         losses = torch.stack([self.probe.criterion(part, targets) for part in parts])
         gradients = torch.autograd.grad(losses.sum(), self.parameters)
-        self.optimizer.step(gradients, self.config.factor(self.step))
-        self.losses.append(losses.detach())
-        self.step += 1
+        return losses.detach(), gradients
 
     def _measure(self) -> Iterator[Measurement | Diverged]:
         """Measure the runs that have not diverged, one after the other."""

@@ -112,6 +112,7 @@ def train_grid(
     resume: xr.Dataset | None = None,
     checkpoint: Checkpoint | None = None,
     together: bool | None = None,
+    cuda_graphs: bool = False,
 ) -> xr.Dataset:
     """Train every network of a grid, narrow ones first.
 
@@ -132,6 +133,8 @@ def train_grid(
         Keeps the runs under way; what it holds of this grid is gone on from, to the same bits.
     together
         Whether runs that share width and data order do their steps together; None where that is faster.
+    cuda_graphs
+        As of `Cohort`.
 
     Returns
     -------
@@ -147,6 +150,7 @@ def train_grid(
     if resume is not None:
         take_over(record, resume)
     work = _Work(grid, record, data, _Listeners(on_progress, on_measurement, checkpoint))
+    work.cuda_graphs = cuda_graphs
     with freed_memory_kept(), full_precision():
         for runs in _cohorts(grid, data, together=together):
             work.train(runs)
@@ -175,6 +179,7 @@ class _Work:
         self.costs = {width: forward_cost(grid.config, width, data) for width in grid.widths}
         self.total = sum(self.costs[run.width] for run in grid.runs) * max(1, grid.config.steps)
         self.finished = 0.0
+        self.cuda_graphs = False
 
     def train(self, runs: tuple[Run, ...]) -> None:
         """Train a cohort, unless all of it is complete."""
@@ -192,14 +197,14 @@ class _Work:
 
     def _begin(self, runs: tuple[Run, ...]) -> Cohort:
         """A cohort from its start, or from where it was when the process was killed."""
-        cohort = Cohort(self.grid.config, self.data, self.probe, runs)
+        cohort = Cohort(self.grid.config, self.data, self.probe, runs, cuda_graphs=self.cuda_graphs)
         if self.checkpoint is not None:
             kept = self.checkpoint.load(self._identity(runs), self.data.inputs.device)
             if kept is not None:
                 cohort.load(kept["cohort"])
                 for run, values in zip(runs, kept["record"], strict=True):
                     for name, saved in values.items():
-                        self.record[name].values[self._cell(run)] = saved.numpy()
+                        self.record[name].values[self._cell(run)] = saved.cpu().numpy()
         return cohort
 
     def _after_step(self, cohort: Cohort, cost: float) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -83,21 +83,21 @@ def test_after_nested_use_memory_is_given_back(library: Library) -> None:
 
 
 def test_training_keeps_freed_memory_and_full_precision_and_ends_with_neither(
-    library: Library, settings: Callable[[], tuple[str, bool]]
+    library: Library, settings: Callable[[], tuple[str, ...]]
 ) -> None:
     architecture = small("mlp")
     data: Dataset = examples(architecture, 4)
     config = TrainingConfig(parametrization("mup"), architecture, steps=1, batch_size=4, quantities=())
-    seen: list[tuple[int, tuple[str, bool]]] = []
-    torch.set_float32_matmul_precision("medium")
+    seen: list[tuple[int, tuple[str, ...]]] = []
+    before = settings()
     train_grid(
         Grid(config, (2,), (0.1,), (0,)),
         data,
         on_progress=lambda *_: seen.append((library.options[MMAP_MAX], settings())),
     )
-    assert seen == [(0, ("highest", False))]
+    assert seen == [(0, FULL)]
     require_given_back(library, 1)
-    assert settings()[0] == "medium"
+    assert settings() == before
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
@@ -141,40 +141,58 @@ def test_inside_a_large_tensor_needs_no_new_pages_once_there_is_room() -> None:
     assert new_pages(use_memory) > 0.5 * outside
 
 
+BACKENDS: Any = torch.backends
+OPERATIONS = (
+    BACKENDS.cuda.matmul,
+    BACKENDS.cudnn.conv,
+    BACKENDS.mkldnn.matmul,
+    BACKENDS.mkldnn.conv,
+)
+FULL = ("ieee",) * len(OPERATIONS)
+
+
 @pytest.fixture
-def settings() -> Iterator[Callable[[], tuple[str, bool]]]:
+def settings() -> Iterator[Callable[[], tuple[str, ...]]]:
     """What PyTorch is told of single precision, which is put back afterwards."""
 
-    def now() -> tuple[str, bool]:
-        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    def now() -> tuple[str, ...]:
+        return tuple(operation.fp32_precision for operation in OPERATIONS)
 
-    matmul, convolutions = now()
+    before = now()
     yield now
-    torch.set_float32_matmul_precision(matmul)
-    torch.backends.cudnn.allow_tf32 = convolutions
+    for operation, value in zip(OPERATIONS, before, strict=True):
+        operation.fp32_precision = value
 
 
-@pytest.mark.parametrize("convolutions", [False, True])
-@pytest.mark.parametrize("matmul", ["highest", "high", "medium"])
+def by_older_names() -> None:
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.allow_tf32 = True
+
+
+def by_newer_names() -> None:
+    for operation in OPERATIONS[:2]:
+        operation.fp32_precision = "tf32"
+
+
+@pytest.mark.parametrize("choose", [lambda: None, by_older_names, by_newer_names])
 def test_precision_is_full_inside_and_as_before_afterwards(
-    matmul: str, convolutions: bool, settings: Callable[[], tuple[str, bool]]
+    choose: Callable[[], None], settings: Callable[[], tuple[str, ...]]
 ) -> None:
-    torch.set_float32_matmul_precision(matmul)
-    torch.backends.cudnn.allow_tf32 = convolutions
+    choose()
+    before = settings()
     for error in (None, ValueError, KeyboardInterrupt):
         with contextlib.suppress(ValueError, KeyboardInterrupt), full_precision():
-            assert settings() == ("highest", False)
+            assert settings() == FULL
             with full_precision():
-                assert settings() == ("highest", False)
-            assert settings() == ("highest", False)
+                assert settings() == FULL
+            assert settings() == FULL
             if error is not None:
                 raise error
-        assert settings() == (matmul, convolutions)
+        assert settings() == before
 
 
-def test_what_is_changed_inside_is_undone(settings: Callable[[], tuple[str, bool]]) -> None:
+def test_what_is_changed_inside_is_undone(settings: Callable[[], tuple[str, ...]]) -> None:
     before = settings()
     with full_precision():
-        torch.set_float32_matmul_precision("medium")
-        torch.backends.cudnn.allow_tf32 = True
+        by_newer_names()
     assert settings() == before

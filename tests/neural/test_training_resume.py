@@ -46,7 +46,7 @@ def test_a_run_interrupted_at_any_step_gives_the_same_bits(
     unbroken = train_grid(grid, data, together=together)
     for stop in (1, 2, 3):
         checkpoint = Checkpoint(tmp_path / f"{stop}.checkpoint", seconds=0)
-        seen = []
+        seen: list[float] = []
 
         def interrupt(done: float, _total: float, stop: int = stop, seen: list[float] = seen) -> None:
             seen.append(done)
@@ -104,12 +104,12 @@ def test_a_tracker_goes_on_from_its_state_with_the_same_bits(count: int) -> None
     generator = np.random.default_rng(0)
     operators = [torch.tensor(generator.standard_normal(200)) for _ in range(4)]
     whole, first = SpectrumTracker(count=count), SpectrumTracker(count=count)
-    expected = [whole(Diagonal(values)) for values in operators]  # type: ignore[arg-type]
+    expected = [whole(Diagonal(values)) for values in operators]
     for values in operators[:2]:
-        first(Diagonal(values))  # type: ignore[arg-type]
+        first(Diagonal(values))
     second = SpectrumTracker(count=count)
     second.load(first.state())
     for values, pairs in zip(operators[2:], expected[2:], strict=True):
-        found = second(Diagonal(values))  # type: ignore[arg-type]
+        found = second(Diagonal(values))
         assert found.values.tobytes() == pairs.values.tobytes()
         assert torch.equal(found.vectors, pairs.vectors)
