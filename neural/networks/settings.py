@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...errors import invalid, require_known, require_whole
 from ..data.dataset import IMAGES, TOKENS, VECTORS
@@ -19,18 +20,20 @@ if TYPE_CHECKING:
     from ...theory import Parametrization
     from ..data import Dataset
 
-_N = TypeVar("_N", bound=Network)
-
 _MOST_STAGES = 14
 """Each halves the images, and those of a side of 2^14 are too large to train on."""
 
 
-class Architecture(Protocol):
-    """Settings that know how to build their network."""
+class Architecture(ABC):
+    """Settings that know how to build their network.
 
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Kinds of data sets that the network takes."""
+    Attributes
+    ----------
+    kinds
+        Kinds of data sets that the network takes.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
 
     def build(
         self,
@@ -47,37 +50,39 @@ class Architecture(Protocol):
         InputError
             If the settings do not fit the width or the data.
         """
+        require_kind(self, data)
+        network = self._network(data, table, width, generator, device=device)
+        return network.to(data.inputs.dtype) if data.inputs.is_floating_point() else network
+
+    @abstractmethod
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> Network:
+        """The network for a data set's shapes; parametrization, width and generator are passed on."""
+
+
+def _of_images(data: Dataset) -> dict[str, Any]:
+    """Arguments of a network of images."""
+    channels, side = data.shape[:2]
+    return {"channels": channels, "side": side, "classes": data.outputs}
 
 
 @dataclass(frozen=True)
-class SimpleConvNetSettings:
+class SimpleConvNetSettings(Architecture):
     """SimpleConvNet, which has none."""
 
-    kinds = (IMAGES,)
+    kinds: ClassVar = (IMAGES,)
 
-    def build(
-        self,
-        table: Parametrization,
-        width: int,
-        data: Dataset,
-        generator: torch.Generator,
-        device: torch.device | None = None,
-    ) -> SimpleConvNet:
-        """The network; its images are 32 x 32."""
-        require_kind(self, data)
-        channels, side = data.shape[:2]
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> SimpleConvNet:
+        shape = _of_images(data)
+        side = shape.pop("side")
         if side != 32:
             raise invalid(
                 "side of the images", side, accepted="32 pixels", remedy="resize them, or choose convnet"
             )
-        return _in_precision(
-            SimpleConvNet(table, width, generator, channels=channels, classes=data.outputs, device=device),
-            data,
-        )
+        return SimpleConvNet(*drawn, **shape, device=device)
 
 
 @dataclass(frozen=True)
-class ConvNetSettings:
+class ConvNetSettings(Architecture):
     """Settings of `ConvNet`.
 
     Attributes
@@ -109,7 +114,7 @@ class ConvNetSettings:
     first_stride: int = 2
     gain: float = 1.0
 
-    kinds = (IMAGES,)
+    kinds: ClassVar = (IMAGES,)
 
     def __post_init__(self) -> None:
         require_known("norm", self.norm, NORMS)
@@ -122,25 +127,12 @@ class ConvNetSettings:
                 "depth", self.depth, accepted=f"multiples of the {self.stages} stages", remedy="pass 6, say"
             )
 
-    def build(
-        self,
-        table: Parametrization,
-        width: int,
-        data: Dataset,
-        generator: torch.Generator,
-        device: torch.device | None = None,
-    ) -> ConvNet:
-        """The network at a width."""
-        require_kind(self, data)
-        channels, side = data.shape[:2]
-        built = ConvNet(
-            self, table, width, generator, channels=channels, side=side, classes=data.outputs, device=device
-        )
-        return _in_precision(built, data)
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> ConvNet:
+        return ConvNet(self, *drawn, **_of_images(data), device=device)
 
 
 @dataclass(frozen=True)
-class DenseSettings:
+class DenseSettings(Architecture):
     """Settings of `DenseNet`.
 
     Attributes
@@ -163,31 +155,20 @@ class DenseSettings:
     bias: bool = False
     gain: float = 1.0
 
-    kinds = (IMAGES, VECTORS)
+    kinds: ClassVar = (IMAGES, VECTORS)
 
     def __post_init__(self) -> None:
         require_known("activation", self.activation, ACTIVATIONS)
         require_whole("depth", self.depth, least=0, most=10**4, example=2)
         _require_finite(self, "skip", "gain")
 
-    def build(
-        self,
-        table: Parametrization,
-        width: int,
-        data: Dataset,
-        generator: torch.Generator,
-        device: torch.device | None = None,
-    ) -> DenseNet:
-        """The network at a width."""
-        require_kind(self, data)
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> DenseNet:
         inputs = math.prod(data.shape)
-        return _in_precision(
-            DenseNet(self, table, width, generator, inputs=inputs, outputs=data.outputs, device=device), data
-        )
+        return DenseNet(self, *drawn, inputs=inputs, outputs=data.outputs, device=device)
 
 
 @dataclass(frozen=True)
-class VisionTransformerSettings:
+class VisionTransformerSettings(Architecture):
     """Settings of `VisionTransformer`.
 
     Attributes
@@ -216,31 +197,18 @@ class VisionTransformerSettings:
     norm: str = "pre"
     bias: bool = False
 
-    kinds = (IMAGES,)
+    kinds: ClassVar = (IMAGES,)
 
     def __post_init__(self) -> None:
         _require_transformer(self)
         require_whole("patch", self.patch, least=1, example=4)
 
-    def build(
-        self,
-        table: Parametrization,
-        width: int,
-        data: Dataset,
-        generator: torch.Generator,
-        device: torch.device | None = None,
-    ) -> VisionTransformer:
-        """The network at a width."""
-        require_kind(self, data)
-        channels, side = data.shape[:2]
-        built = VisionTransformer(
-            self, table, width, generator, channels=channels, side=side, classes=data.outputs, device=device
-        )
-        return _in_precision(built, data)
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> VisionTransformer:
+        return VisionTransformer(self, *drawn, **_of_images(data), device=device)
 
 
 @dataclass(frozen=True)
-class LanguageModelSettings:
+class LanguageModelSettings(Architecture):
     """Settings of `LanguageModel`; as of `VisionTransformerSettings`."""
 
     depth: int = 2
@@ -250,34 +218,18 @@ class LanguageModelSettings:
     norm: str = "pre"
     bias: bool = False
 
-    kinds = (TOKENS,)
+    kinds: ClassVar = (TOKENS,)
 
     def __post_init__(self) -> None:
         _require_transformer(self)
 
-    def build(
-        self,
-        table: Parametrization,
-        width: int,
-        data: Dataset,
-        generator: torch.Generator,
-        device: torch.device | None = None,
-    ) -> LanguageModel:
-        """The network at a width."""
-        require_kind(self, data)
-        return LanguageModel(
-            self, table, width, generator, tokens=data.outputs, time=data.shape[0], device=device
-        )
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> LanguageModel:
+        return LanguageModel(self, *drawn, tokens=data.outputs, time=data.shape[0], device=device)
 
 
 def require_kind(settings: Architecture, data: Dataset) -> None:
     """Raise `InputError` unless the network takes such examples."""
     require_known("kind of the data", data.kind, settings.kinds)
-
-
-def _in_precision(built: _N, data: Dataset) -> _N:
-    """The network in the precision of its inputs."""
-    return built.to(data.inputs.dtype)
 
 
 def _require_finite(settings: object, *names: str) -> None:
