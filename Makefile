@@ -17,7 +17,9 @@ DATA := $(if $(DATA_DIR),--data-dir $(DATA_DIR),)
 LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars \
   width-check optimum deviation
 
-.PHONY: verify test install lint bench bench-curvature stress ledger figures wheel clean
+NETWORK_FIGURES := 1 2 3 24 26 28
+
+.PHONY: verify test install lint bench bench-curvature bench-training stress coordinates ledger figures wheel clean
 
 verify: $(READY)
 	@$(BIN)/superconsistency verify $(DATA)
@@ -59,14 +61,21 @@ bench-curvature: $(BENCH_READY)
 	$(BIN)/python tests/benchmarks/bench_curvature.py
 	for shape in layers tensor; do MALLOC_MMAP_THRESHOLD_=65536 $(BIN)/python tests/benchmarks/tracker_memory.py $$shape || exit 1; done
 
+bench-training: $(BENCH_READY)
+	$(BIN)/python tests/benchmarks/bench_training.py $(DATA)
+
 stress: $(READY)
 	$(BIN)/python tests/benchmarks/stress_tracker.py
+	for width in 500 512; do $(BIN)/python tests/benchmarks/stress_equivalence.py --width $$width || exit 1; done
+
+coordinates: $(READY)
+	$(BIN)/python tests/benchmarks/coordinate_checks.py
 
 figures: $(READY)
 	for name in $(LATENT_FIGURES); do $(BIN)/superconsistency figure $$name --output docs/figures || exit 1; done
 	$(BIN)/python tests/figures/chromium.py docs/figures/interactive.png
 	$(BIN)/superconsistency curvature docs/examples/small_resnet.py:small_resnet --examples 128 --figure docs/figures/spectrum.png
-	$(BIN)/superconsistency figure 1 --scale laptop --output docs/figures $(DATA)
+	for name in $(NETWORK_FIGURES); do $(BIN)/superconsistency figure $$name --output docs/figures $(DATA) || exit 1; done
 
 wheel: $(READY)
 	rm -rf build dist

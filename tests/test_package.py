@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import superconsistency
 from superconsistency.errors import InputError, invalid, require_positive, require_whole
+from superconsistency.neural import NETWORKS
+from superconsistency.neural.training import PUBLISHED
 
 ROOT = Path(__file__).parent.parent
 
@@ -77,6 +79,14 @@ def test_the_readmes_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
     assert abs(float(capsys.readouterr().out.split()[-1])) < 0.05
+
+
+def test_the_page_on_networks_names_every_network_and_every_published_oddity() -> None:
+    page = (ROOT / "docs/networks.md").read_text()
+    named = set(re.findall(r"`([a-z0-9-]+)`", page))
+    assert named >= set(NETWORKS) | set(PUBLISHED)
+    described = _rows(page)
+    assert set(described) >= set(PUBLISHED)
 
 
 def _rows(page: str) -> dict[str, list[str]]:
