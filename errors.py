@@ -61,6 +61,15 @@ def require_whole(
     raise invalid(name, value, accepted=accepted, remedy=f"pass {example}, say")
 
 
+def require_integer(
+    name: str, value: object, *, least: int, example: object, most: float = LARGEST_WHOLE
+) -> None:
+    """Raise `InputError` unless a value is an `int` from `least` to `most`; 2.0 is none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise invalid(name, value, accepted="a whole number", remedy=f"pass {example}, say")
+    require_whole(name, value, least=least, example=example, most=most)
+
+
 def require_distinct(name: str, values: Collection[object]) -> None:
     """Raise `InputError` unless there is at least one value and none occurs twice."""
     if not values or len(set(values)) < len(values):

@@ -19,9 +19,7 @@ Device = Annotated[
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder with a data set in its official layout; default: digits.")
 ]
-Download = Annotated[
-    bool, typer.Option("--download", help="Fetch the official CIFAR-10 archive (checksum verified).")
-]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the official archive (checksum verified).")]
 Output = Annotated[Path | None, typer.Option(help="Where to write the result.")]
 Picture = Annotated[
     Path | None, typer.Option("--figure", help="Also draw the curves into this file (.png, .pdf).")
@@ -48,7 +46,7 @@ DatasetName = Annotated[
     typer.Option(
         "--dataset",
         help="auto recognises a folder; digits, cifar-10, tiny-imagenet, image-folder, wikitext-2, "
-        "wikitext-2-bytes, random.",
+        "wikitext-2-bytes, random, random-tokens.",
     ),
 ]
 Widths = Annotated[str, typer.Option("--widths", "--width", help="Widths, comma-separated.")]

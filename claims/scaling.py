@@ -12,6 +12,7 @@ import torch
 from ..neural import Dataset, Optimizer, TrainingConfig, load_dataset, network, resolve_device
 from ..neural.coordinates import (
     PASSED,
+    UNDECIDED,
     CoordinateCheck,
     CoordinateReport,
     coordinate_check,
@@ -27,20 +28,21 @@ from ..theory import (
     LayerRule,
     Parametrization,
     Scale,
+    depth_exponents,
     parametrization,
     regime,
     width_exponents,
 )
 from ..theory.parametrization import HALF
 from .checks import compared, corrected
-from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table, Verdict
+from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table, Verdict, not_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..theory import Array
 
-WIDTHS, DEPTHS, SEEDS = (64, 128, 256, 512), (3, 6, 12, 24), 8
+WIDTHS, DEPTHS, SEEDS = (64, 128, 256, 512), (3, 6, 12, 24), 16
 _ROOT = Scale.of(fan_in=-HALF)
 _WIDTH = Scale.of(width=1)
 
@@ -120,11 +122,17 @@ def _data(name: str, settings: Settings) -> Dataset:
 
 
 def _regimes(_settings: Settings, _report: Callable[[float], None]) -> Outcome:
-    """Every row's regime, from exact exponents."""
+    """Every row's regime in width, and what Depth-muP keeps in depth, from exact exponents."""
     rows = tuple((name, optimizer, regime(TABLE[name], optimizer).words) for name, optimizer in REGIMES)
     right = all(words.startswith(REGIMES[name, optimizer]) for name, optimizer, words in rows)
+    for optimizer in (SGD, ADAM):
+        table = TABLE["depth-mup"]
+        inside = depth_exponents(table, "hidden", optimizer, in_branch=True)
+        stream = depth_exponents(table, "readout", optimizer)
+        right &= inside.own_change == -HALF and stream.activation == stream.change == 0
     evidence = Evidence(
-        "exponents of own and total changes of every kind of layer, as fractions",
+        "exponents of input, hidden and readout layers in width; under Depth-muP branches move as L^-1/2, "
+        "their stream as L^0",
         tables=(Table("regimes at large width", ("row", "optimizer", "regime"), rows),),
     )
     return Outcome(Verdict.PROVED if right else Verdict.REFUTED, evidence)
@@ -143,6 +151,8 @@ def _equivalence(settings: Settings, report: Callable[[float], None]) -> Outcome
         config = replace(config, steps=30, batch_size=None, measure_every=1, quantities=())
         rows = (table, table.rescaled(**factors))
         losses = _losses([replace(config, parametrization=row) for row in rows], data, settings.seed)
+        if not abs(losses[0][-1] - losses[0][0]) > 0.01 * losses[0][0]:
+            return not_run(f"{name}, {optimizer}: the losses do not move, which would show nothing")
         worst = max(worst, float((np.abs(losses[0] - losses[1]) / losses[0]).max()))
         report((index + 1) / len(cases))
     return compared(
@@ -243,16 +253,21 @@ def _coordinates(
     rows = []
     for index, case in enumerate(cases):
         found = case.check(settings, size)
+        if found.verdict == UNDECIDED:
+            found = case.check(settings, size, seeds=3 * SEEDS)
         rows.append((case.name, case.table, case.optimizer, len(found.fits), found.sentence))
         report((index + 1) / len(cases))
     passed = sum(row[-1].startswith(PASSED) for row in rows)
+    undecided = sum(row[-1].startswith(UNDECIDED) for row in rows)
     columns = ("network", "row", "optimizer", "exponents", "result")
     evidence = Evidence(
         f"{passed} of {len(rows)} checks passed, {sum(row[3] for row in rows)} exponents in {size}",
         tables=(Table("coordinate checks", columns, tuple(rows)),),
         seeds=tuple(range(settings.seed, settings.seed + SEEDS)),
     )
-    return Outcome(Verdict.VERIFIED if passed == len(rows) else Verdict.REFUTED, evidence)
+    if passed + undecided < len(rows):
+        return Outcome(Verdict.REFUTED, evidence)
+    return Outcome(Verdict.NOT_RUN if undecided else Verdict.VERIFIED, evidence)
 
 
 SCALING_CLAIMS = (
@@ -262,7 +277,7 @@ SCALING_CLAIMS = (
         statement="muP and Depth-muP move every layer maximally under SGD and Adam; NTP is lazy, SP unstable",
         source="Section 2; Yang and Hu 2021",
         kind=Kind.SYMBOLIC,
-        method="exponents of every kind of layer's changes derived from the table as exact fractions",
+        method="exponents of changes derived from the table as exact fractions, in width and in depth",
         check=_regimes,
     ),
     Claim(

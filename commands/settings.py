@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+class _Kind(NamedTuple):
+    """How the text of a field's value is read."""
+
+    read: Callable[[str], Any]
+    """Raises ValueError if it cannot."""
+    accepted: str
+    example: str
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in _TRUTHS:
+        raise ValueError(text)
+    return _TRUTHS[text.lower()]
+
+
+def _several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    return lambda text: tuple(read(part.strip()) for part in text.split(",")) if text else ()
+
+
+def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: None if text.lower() == "none" else read(text)
+
+
+_KINDS = {
+    "bool": _Kind(_truth, ", ".join(_TRUTHS), "true"),
+    "int": _Kind(int, "a whole number", "2"),
+    "float": _Kind(float, "a number", "0.9"),
+    "str": _Kind(str, "a word", "none"),
+    "int | None": _Kind(_or_none(int), "a whole number, or none", "128"),
+    "tuple[str, ...]": _Kind(_several(str), "words separated by commas", "one,other"),
+    "tuple[int, ...] | None": _Kind(_or_none(_several(int)), "whole numbers separated by commas", "0,8,64"),
+}
+"""By the annotation of the field; fields of other types cannot be set."""
 
 
 def apply_settings(pairs: Sequence[str], parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,48 +68,23 @@ def apply_settings(pairs: Sequence[str], parts: Mapping[str, Any]) -> dict[str, 
     InputError
         If a text has no `=`, no part has such a field, or a value is not of the field's type or range.
     """
-    known = {field.name: name for name in reversed(list(parts)) for field in fields(parts[name])}
+    known = {
+        field.name: (name, _KINDS[str(field.type)])
+        for name in reversed(list(parts))
+        for field in fields(parts[name])
+        if str(field.type) in _KINDS
+    }
     changes: dict[str, dict[str, Any]] = {name: {} for name in parts}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or key not in known:
-            raise invalid(
-                "--set",
-                pair,
-                accepted=f"NAME=VALUE of {', '.join(sorted(known))}",
-                remedy="choose one of these",
-            )
-        part = known[key]
-        changes[part][key] = _value(key, text, getattr(parts[part], key))
-    return {name: replace(part, **changes[name]) for name, part in parts.items()}
-
-
-def _value(key: str, text: str, like: Any) -> Any:
-    """A text as a value of the kind that another is of."""
-    if isinstance(like, bool):
-        if text.lower() not in _TRUTHS:
-            raise invalid(f"--set {key}", text, accepted=", ".join(_TRUTHS), remedy="pass true, say")
-        return _TRUTHS[text.lower()]
-    if isinstance(like, tuple):
-        return tuple(_plain(part) for part in text.split(",")) if text else ()
-    if isinstance(like, str):
-        return text
-    value = _plain(text)
-    if text.lower() == "none":
-        return None
-    if isinstance(value, str):
-        raise invalid(f"--set {key}", text, accepted="a number", remedy=f"pass {like}, as it is now")
-    if isinstance(like, int) and isinstance(value, float):
-        if not value.is_integer():
-            raise invalid(f"--set {key}", text, accepted="a whole number", remedy=f"pass {like}, say")
-        return int(value)
-    return value
-
-
-def _plain(text: str) -> int | float | str:
-    for kind in (int, float):
+            accepted = f"NAME=VALUE of {', '.join(sorted(known))}"
+            raise invalid("--set", pair, accepted=accepted, remedy="choose one of these")
+        part, kind = known[key]
         try:
-            return kind(text)
+            changes[part][key] = kind.read(text)
         except ValueError:
-            continue
-    return text
+            raise invalid(
+                f"--set {key}", text, accepted=kind.accepted, remedy=f"pass {kind.example}, say"
+            ) from None
+    return {name: replace(part, **changes[name]) for name, part in parts.items()}

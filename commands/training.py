@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import options
-from ..errors import require_whole
+from ..errors import invalid, require_whole
 from ..options import (
     DataDir,
     DatasetName,
@@ -22,7 +22,6 @@ from ..options import (
     OptimizerName,
     Output,
     Picture,
-    Rates,
     Seed,
     Seeds,
     Set,
@@ -34,6 +33,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ..neural import Dataset, TrainingConfig
+    from ..neural.coordinates import CoordinateReport
+
+_RATES = {"sgd": "0.5", "adam": "0.003", "adamw": "0.003"}
+"""Learning rates where none is given."""
 
 
 def train(
@@ -42,7 +45,14 @@ def train(
     parametrization: Name = "mup",
     optimizer: OptimizerName = "sgd",
     widths: Widths = "32,64,128",
-    learning_rate: Rates = "0.5",
+    learning_rate: Annotated[
+        str | None,
+        typer.Option(
+            "--learning-rate",
+            "--learning-rates",
+            help="Base rates eta0, comma-separated; default: 0.5 with SGD, 0.003 with Adam.",
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 256,
     seeds: Seeds = 3,
     batch_size: Annotated[str, typer.Option(help="Examples a step; all: gradient descent.")] = "128",
@@ -56,7 +66,7 @@ def train(
     download: Download = False,
     examples: Annotated[int | None, typer.Option(help="Train on a stratified subset of so many.")] = None,
     as_published: Annotated[
-        bool, typer.Option("--as-published", help="With the oddities of the published code.")
+        bool, typer.Option("--as-published", help="With all oddities of the published code.")
     ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Where to keep the record; default: results/train-....nc.")
@@ -70,26 +80,25 @@ def train(
 
     A killed run goes on where it was when it is called again, and ends with the same bits.
     """
-    from .. import neural, theory
-    from ..console import progress_bar, stderr
-    from ..records import RecordKeeper
-    from .settings import apply_settings
+    from .. import neural
+    from ..console import stderr
+    from ..neural.training import PUBLISHED
 
-    config = neural.TrainingConfig(
-        theory.parametrization(parametrization),
-        architecture=neural.network(network),
-        optimizer=neural.Optimizer(optimizer),
+    config = configured(
+        settings,
+        network,
+        parametrization,
+        optimizer,
         steps=steps,
         batch_size=_batch_size(batch_size),
         augmentation=neural.Augmentation() if augment else None,
         measure_every=max(1, steps // 16) if every is None else every,
-        as_published=as_published,
+        as_published=tuple(PUBLISHED) if as_published else (),
     )
-    config = configured(settings or [], config, apply_settings)
     grid = neural.Grid(
         config,
         tuple(options.whole(width) for width in options.numbers(widths, "width")),
-        options.numbers(learning_rate, "learning rate"),
+        options.numbers(learning_rate or _RATES[optimizer], "learning rate"),
         options.seeds(seed, seeds),
     )
     place = neural.resolve_device(device)
@@ -98,31 +107,51 @@ def train(
     options.check_outputs(kept, figure)
     if not as_json:
         stderr().print(f"training on {data.name} ({data.examples} examples), device {place}; keeping {kept}")
-    keeper = RecordKeeper(kept)
-    checkpoint = neural.Checkpoint(kept.with_name(f"{kept.stem}.checkpoint"))
-    with interruptible(keeper), progress_bar("training") as progress:
-        result = neural.train_grid(
-            grid,
-            data,
-            on_progress=progress,
-            on_measurement=keeper.keep_partial,
-            resume=earlier_record(keeper),
-            checkpoint=checkpoint,
-        )
-        keeper.keep_whole(result)
+    result = _trained(grid, data, kept)
     shown = [name for name in ("loss", "sharpness") if name in result]
     show_record(result, shown, kept, figure, as_json=as_json)
 
 
-def configured(pairs: list[str], config: TrainingConfig, apply: Any) -> TrainingConfig:
-    """A configuration with settings of its network, its optimizer and its own replaced."""
+def configured(
+    pairs: list[str] | None, network: str, parametrization: str, optimizer: str, **given: object
+) -> TrainingConfig:
+    """A configuration by names, with settings of network, optimizer and training replaced."""
     from dataclasses import replace
 
-    parts = apply(pairs, {"network": config.architecture, "optimizer": config.optimizer, "training": config})
-    changed: TrainingConfig = replace(
-        parts["training"], architecture=parts["network"], optimizer=parts["optimizer"]
+    from .. import neural, theory
+    from .settings import apply_settings
+
+    table = theory.parametrization(parametrization)
+    parts = {
+        "network": neural.network(network),
+        "optimizer": neural.Optimizer(optimizer),
+        "training": neural.TrainingConfig(table, **given),  # type: ignore[arg-type] # checked by it
+    }
+    changed = apply_settings(pairs or [], parts)
+    config: TrainingConfig = replace(
+        changed["training"], architecture=changed["network"], optimizer=changed["optimizer"]
     )
-    return changed
+    return config
+
+
+def _trained(grid: object, data: Dataset, kept: Path) -> xr.Dataset:
+    """The record of a grid, kept on the way and gone on from."""
+    from .. import neural
+    from ..console import progress_bar
+    from ..records import RecordKeeper
+
+    keeper = RecordKeeper(kept)
+    with interruptible(keeper), progress_bar("training") as progress:
+        record: xr.Dataset = neural.train_grid(
+            grid,  # type: ignore[arg-type] # a Grid, whose module is loaded late
+            data,
+            on_progress=progress,
+            on_measurement=keeper.keep_partial,
+            resume=earlier_record(keeper),
+            checkpoint=neural.Checkpoint(kept.with_name(f"{kept.stem}.checkpoint")),
+        )
+        keeper.keep_whole(record)
+    return record
 
 
 def coordinate_check(
@@ -150,34 +179,39 @@ def coordinate_check(
     as_json: Json = False,
 ) -> None:
     """Do layers move with width or depth as the parametrization says? Exit code 1 unless all do."""
-    from .. import neural, theory
-    from ..console import print_coordinates, print_json, progress_bar, stdout
-    from ..neural.coordinates import PASSED, CoordinateCheck, default_rate, default_steps
-    from ..neural.coordinates import coordinate_check as check
-    from ..records import save_record
-    from .pictures import save
-    from .settings import apply_settings
+    from .. import neural
+    from ..console import progress_bar
+    from ..neural import coordinates
 
-    table = theory.parametrization(parametrization)
-    config = neural.TrainingConfig(
-        table, architecture=neural.network(network), optimizer=neural.Optimizer(optimizer)
-    )
-    config = configured(settings or [], config, apply_settings)
+    config = configured(settings, network, parametrization, optimizer)
+    table = config.parametrization
     text = sizes or ("64,128,256,512" if size == "width" else "3,6,12,24")
-    asked = CoordinateCheck(
+    asked = coordinates.CoordinateCheck(
         config,
-        default_rate(table, optimizer) if learning_rate is None else learning_rate,
+        coordinates.default_rate(table, optimizer) if learning_rate is None else learning_rate,
         size=size,
         sizes=tuple(options.whole(value) for value in options.numbers(text, size)),
         width=width,
-        steps=default_steps(table, optimizer),
+        steps=coordinates.default_steps(table, optimizer),
         seeds=options.seeds(seed, seeds),
     )
     options.check_outputs(output, figure)
     place = neural.resolve_device(device)
     data = _fitting(config, dataset, data_dir, download=download).to(place)
     with progress_bar("measuring") as progress:
-        report = check(asked, data, on_progress=progress)
+        report = coordinates.coordinate_check(asked, data, on_progress=progress)
+    _show_coordinates(report, output, figure, as_json=as_json)
+    if report.verdict != coordinates.PASSED:
+        raise typer.Exit(1)
+
+
+def _show_coordinates(
+    report: CoordinateReport, output: Path | None, figure: Path | None, *, as_json: bool
+) -> None:
+    from ..console import print_coordinates, print_json, stdout
+    from ..records import save_record
+    from .pictures import save
+
     if output is not None:
         save_record(report.record, output)
     if figure is not None:
@@ -185,21 +219,14 @@ def coordinate_check(
 
         save(lambda: draw_coordinates(report), figure)
     if as_json:
-        print_json(
-            {
-                "verdict": report.verdict,
-                "sentence": report.sentence,
-                "fits": [fit._asdict() for fit in report.fits],
-                **report.record.attrs,
-            }
-        )
-    else:
-        print_coordinates(report)
-        for path in (output, figure):
-            if path is not None:
-                stdout().print(f"written: {path}", soft_wrap=True)
-    if report.verdict != PASSED:
-        raise typer.Exit(1)
+        fits = [fit._asdict() for fit in report.fits]
+        summary = {"verdict": report.verdict, "sentence": report.sentence, "fits": fits}
+        print_json(summary | report.record.attrs)
+        return
+    print_coordinates(report)
+    for path in (output, figure):
+        if path is not None:
+            stdout().print(f"written: {path}", soft_wrap=True)
 
 
 def _fitting(
@@ -223,9 +250,11 @@ def _batch_size(text: str) -> int | None:
     """A number, or None for all examples."""
     if text == "all":
         return None
-    (value,) = options.numbers(text, "batch size")[:1]
-    require_whole("batch size", value, least=1, example=128)
-    return int(value)
+    values = options.numbers(text, "batch size")
+    if len(values) > 1:
+        raise invalid("batch size", text, accepted="one number, or all", remedy="pass 128, say")
+    require_whole("batch size", values[0], least=1, example=128)
+    return int(values[0])
 
 
 def _default_output(record: xr.Dataset, name: str) -> Path:

@@ -10,10 +10,11 @@ import numpy as np
 from ..neural import TrainingConfig, network
 from ..neural.coordinates import CoordinateCheck, coordinate_check
 from ..records.statistics import power_law_fit
-from ..theory import parametrization
+from ..theory import parametrization, width_exponents
 from .drawing import Drawing
 from .style import PAGE, PALETTE, paper_style
 from .training import Workshop
+from .verdicts import all_of, within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _WIDTHS = {"laptop": (16, 32, 64, 128, 256), "paper": (64, 128, 256, 512, 1024, 2048)}
 _STEPS = (1, 2, 3, 4)
-_SEEDS = 4
+_SEEDS = 8
 _RATE = 0.7
 _FLAT = 0.1
 """Exponent within which an activation does not depend on width."""
@@ -102,17 +103,26 @@ def _draw_fit(axes: Any, place: int, fit: Any) -> None:
 
 
 def _verdict(numbers: dict[str, Any]) -> str:
-    hidden = {
-        name: value
+    hidden = [
+        (name, value)
         for name, value in numbers.items()
         if name.endswith("exponent in width") and not name.startswith("readout")
-    }
-    name, worst = max(hidden.items(), key=lambda pair: abs(pair[1]))
-    flat = sum(abs(value) <= _FLAT for value in hidden.values())
+    ]
+    name, worst = max(hidden, key=lambda pair: abs(pair[1]))
+    flat = sum(abs(value) <= _FLAT for _, value in hidden)
     readout = [numbers[f"readout, step {step}: exponent in width"] for step in _STEPS]
-    claim = "as published" if flat == len(hidden) else "not as published"
+    start = float(width_exponents(parametrization("mup"), "readout").activation or 0)
     return (
         f"{flat} of {len(hidden)} activations go as width^0 to {_FLAT:g}; farthest {name.split(':')[0]} "
         f"{worst:+.2f}; readout at steps 1 to 4: {', '.join(f'{value:+.2f}' for value in readout)} "
-        f"(-0.5 at the start); hidden activations do not depend on width: {claim}"
+        f"({start:g} at the start); hidden activations do not depend on width: {score(numbers)}"
+    )
+
+
+def score(numbers: dict[str, Any]) -> str:
+    """Figure 28's claim, from the intervals of all exponents before the readout."""
+    return all_of(
+        within(interval, _FLAT)
+        for name, interval in numbers.items()
+        if name.endswith("interval") and not name.startswith("readout")
     )

@@ -71,16 +71,17 @@ def draw_transfer(axes: Axes, values: xr.DataArray) -> Axes:
     return axes
 
 
-def draw_edge(axes: Axes, learning_rate: float) -> Axes:
-    """The edge of stability `2/eta0` as a dashed line."""
-    axes.axhline(2 / learning_rate, color="0.35", lw=0.8, ls="--")
+def draw_edge(axes: Axes, learning_rate: float, threshold: float = 2.0) -> Axes:
+    """The edge of stability as a dashed line: `2/eta0`, or another optimizer's threshold over eta0."""
+    edge = threshold / learning_rate
+    axes.axhline(edge, color="0.35", lw=0.8, ls="--")
     place: dict[str, Any] = {
         "xycoords": ("axes fraction", "data"),
         "ha": "right",
         "va": "bottom",
         "fontsize": 7,
     }
-    axes.annotate("$2/\\eta_0$", (1, 2 / learning_rate), **place)
+    axes.annotate(f"${threshold:g}/\\eta_0$", (1, edge), **place)
     return axes
 
 

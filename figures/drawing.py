@@ -95,6 +95,8 @@ def draw_record(record: xr.Dataset, quantities: Sequence[str]) -> Figure:
         for panel, name in zip(panels[0], quantities, strict=True):
             draw_curves(panel, record[name], band=True).set_ylabel(name.replace("_", " "))
         if "sharpness" in quantities and record.sizes["learning_rate"] == 1:
-            draw_edge(panels[0][list(quantities).index("sharpness")], float(record["learning_rate"][0]))
+            threshold = json.loads(record.attrs["configuration"]).get("stability_threshold", 2.0)
+            panel = panels[0][list(quantities).index("sharpness")]
+            draw_edge(panel, float(record["learning_rate"][0]), threshold)
         panels[0][0].legend()
         return figure

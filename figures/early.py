@@ -16,6 +16,7 @@ from .curves import draw_curves, draw_edge
 from .drawing import Drawing
 from .style import PAGE
 from .training import Workshop
+from .verdicts import REFUTED, SHOWN, UNDECIDED, above, all_of, below, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,21 +33,29 @@ class _Recipe(NamedTuple):
     steps: int
     measurements: int
     seeds: int
+    examples: int
+    """Of the Hessian."""
 
 
 _EARLY = {
-    "laptop": _Recipe((8, 16, 32, 64), 200, 20, 3),
-    "paper": _Recipe((2, 8, 32, 128, 512), 200, 40, 3),
+    "laptop": _Recipe((8, 16, 32, 64), 200, 50, 4, 128),
+    "paper": _Recipe((2, 8, 32, 128, 512), 200, 100, 3, 1024),
 }
 _EARLY_RATES = {"mup": 0.8, "ntp": 8.0}
 _FEATURES = {
-    "laptop": _Recipe((64, 128, 256), 256, 8, 2),
-    "paper": _Recipe((64, 256, 1024, 4096, 8192), 10 * (50_000 // 128), 40, 3),
+    "laptop": _Recipe((64, 128, 256), 256, 8, 2, 128),
+    "paper": _Recipe((64, 256, 1024, 4096, 8192), 20 * (50_000 // 128), 40, 3, 1024),
 }
 _FEATURE_RATES = {"mup": 0.5, "ntp": 7.0}
 _TITLES = {"mup": "μP", "ntp": "NTP"}
+_RANDOM = "random features"
 _NEAR = 0.9
 """Part of 2/eta0 that counts as having come to the edge."""
+_TIME = f"steps to {_NEAR:g} of 2/eta0"
+_AS_FAST = 0.25
+"""Exponent in width within which the time to the edge counts as the same: 19% a doubling."""
+_NOTHING, _SHARPENED = 1.1, 1.5
+"""Largest sharpness over the first below which nothing has sharpened, and above which it has."""
 
 
 def figure_24(settings: FigureSettings) -> Drawing:
@@ -62,6 +71,7 @@ def figure_24(settings: FigureSettings) -> Drawing:
             steps=recipe.steps,
             measure_every=max(1, recipe.steps // recipe.measurements),
             evaluation_examples=512,
+            hessian_examples=recipe.examples,
             tolerance=1e-2,
         )
         record = work.train(config, recipe.widths, (rate,), recipe.seeds)
@@ -82,13 +92,14 @@ def figure_26(settings: FigureSettings) -> Drawing:
     work = Workshop(settings, (1.0, 1.0, 1.0))
     figure, panels = plt.subplots(1, 3, figsize=(PAGE, 2.4))
     numbers: dict[str, Any] = {}
-    kinds = (("random features", "mup", ("first", "second")), ("μP", "mup", ()), ("NTP", "ntp", ()))
+    kinds = ((_RANDOM, "mup", ("first", "second")), ("μP", "mup", ()), ("NTP", "ntp", ()))
     for panel, (title, name, frozen) in zip(panels, kinds, strict=True):
         config = TrainingConfig(
             parametrization(name),
             steps=recipe.steps,
             measure_every=max(1, recipe.steps // recipe.measurements),
             evaluation_examples=256,
+            hessian_examples=recipe.examples,
             frozen=frozen,
         )
         rate = _FEATURE_RATES[name]
@@ -115,19 +126,22 @@ def _draw_against_width(axes: Any, sharpness: xr.DataArray, rate: float) -> None
 
 
 def _edge_numbers(sharpness: xr.DataArray, rate: float, title: str) -> dict[str, Any]:
-    """Steps to nine tenths of the edge by width, NaN if never, and how they go with width."""
+    """Steps to nine tenths of the edge by width, NaN if some run never is there, and their exponent."""
     widths = [float(width) for width in sharpness["width"]]
-    times = [_steps_to_edge(sharpness.sel(width=width), rate) for width in widths]
-    means = [float(np.mean(found)) for found in times]
-    reached = [mean for mean in means if math.isfinite(mean)]
+    times = np.array([_steps_to_edge(sharpness.sel(width=width), rate) for width in widths])
+    means = times.mean(axis=1)
+    there = np.isfinite(means)
     numbers: dict[str, Any] = {
-        f"{title}: steps to {_NEAR:g} of 2/eta0 by width": dict(zip(map(str, widths), means, strict=True)),
-        f"{title}: widths of which all runs came there": len(reached),
+        f"{title}: {_TIME} by width": dict(zip(map(str, widths), means.tolist(), strict=True))
     }
-    if len(reached) > 1 and len(set(reached)) > 1:
-        fit = power_law_fit(widths, means)
-        numbers[f"{title}: exponent of these steps in width"] = fit.exponent
-        numbers[f"{title}: interval of the exponent"] = fit.interval
+    exponent, interval = math.nan, (-math.inf, math.inf)
+    if there.sum() > 1:
+        fit = power_law_fit(
+            np.array(widths)[there], times[there].T, generator=np.random.default_rng(0), paired=False
+        )
+        exponent, interval = fit.exponent, fit.interval
+    numbers[f"{title}: exponent of these steps in width"] = exponent
+    numbers[f"{title}: interval of the exponent"] = interval
     final = width_dependence(settled(sharpness))
     numbers[f"{title}: slope of log final sharpness on log width"] = final.slope
     numbers[f"{title}: interval of the slope"] = final.interval
@@ -144,39 +158,59 @@ def _steps_to_edge(runs: xr.DataArray, rate: float) -> list[float]:
 def _early_verdict(numbers: Mapping[str, Any]) -> str:
     words = []
     for title in _TITLES.values():
-        times = numbers[f"{title}: steps to {_NEAR:g} of 2/eta0 by width"].values()
+        times = numbers[f"{title}: {_TIME} by width"].values()
         shown = ", ".join("never" if math.isnan(time) else f"{time:.0f}" for time in times)
-        words.append(f"under {title} the sharpness comes to {_NEAR:g} of 2/eta0 in {shown} steps")
-    mup, ntp = (
-        list(numbers[f"{title}: steps to {_NEAR:g} of 2/eta0 by width"].values())
-        for title in _TITLES.values()
+        low, high = numbers[f"{title}: interval of the exponent"]
+        exponent = numbers[f"{title}: exponent of these steps in width"]
+        reach = f", as width^{exponent:.2f} (95% {low:.2f} to {high:.2f})" if math.isfinite(low) else ""
+        words.append(f"under {title} the sharpness comes to {_NEAR:g} of 2/eta0 in {shown} steps{reach}")
+    return (
+        f"{'; '.join(words)} (narrow to wide); as fast at every width under μP, later and later under NTP: "
+        f"{score_early(numbers)}"
     )
-    same = all(math.isfinite(time) for time in mup) and max(mup) <= 1.5 * min(mup)
-    later = math.isnan(ntp[-1]) or ntp[-1] > 1.5 * ntp[0]
-    claim = "as published" if same and later else "not as published"
-    return f"{'; '.join(words)} (narrow to wide): {claim}"
+
+
+def score_early(numbers: Mapping[str, Any]) -> str:
+    """Figure 24's claim, from the steps to the edge and the interval of their exponent in width."""
+    mup, ntp = (list(numbers[f"{title}: {_TIME} by width"].values()) for title in _TITLES.values())
+    fast = within(numbers["μP: interval of the exponent"], _AS_FAST)
+    if any(math.isnan(time) for time in mup):
+        fast = REFUTED
+    later = above(numbers["NTP: interval of the exponent"], 0.0)
+    if math.isfinite(ntp[0]) and math.isnan(ntp[-1]):
+        later = SHOWN
+    return all_of((fast, later))
 
 
 def _sharpening(sharpness: xr.DataArray, title: str) -> dict[str, Any]:
-    """Largest sharpness of each run over its first, mean over seeds, by width."""
-    runs = sharpness.transpose("width", "seed", "step").to_numpy()
-    ratios = runs.max(axis=-1) / runs[..., 0]
+    """Largest sharpness of each run over its first: mean over seeds by width, extremes, slope on width."""
+    ratios = sharpness.max("step") / sharpness.isel(step=0)
+    dependence = width_dependence(ratios)
     return {
-        f"{title}: largest sharpness over the first by width": dict(
-            zip([str(float(width)) for width in sharpness["width"]], ratios.mean(axis=1), strict=True)
-        )
+        f"{title}: largest sharpness over the first by width": dependence.means,
+        f"{title}: least and greatest over all runs": (float(ratios.min()), float(ratios.max())),
+        f"{title}: slope on width": dependence.slope,
+        f"{title}: interval of the slope": dependence.interval,
     }
 
 
 def _feature_verdict(numbers: Mapping[str, Any]) -> str:
-    words, ratios = [], {}
-    for title in ("random features", "μP", "NTP"):
+    words = []
+    for title in (_RANDOM, *_TITLES.values()):
         found = numbers[f"{title}: largest sharpness over the first by width"]
-        ratios[title] = list(found.values())
-        words.append(f"{title} {', '.join(f'{ratio:.2f}' for ratio in found.values())}")
-    still = max(ratios["random features"]) < 1.2 and min(ratios["μP"]) > 1.5
-    claim = "as published" if still else "not as published"
+        words.append(f"{title} {', '.join(f'{ratio:.2f}' for ratio in found)}")
+    low, high = numbers["NTP: interval of the slope"]
+    slope = numbers["NTP: slope on width"]
     return (
-        f"largest sharpness over the first, narrow to wide: {'; '.join(words)}; "
-        f"without feature learning none sharpens: {claim}"
+        f"largest sharpness over the first, narrow to wide: {'; '.join(words)} (under NTP as "
+        f"width^{slope:.2f}, 95% {low:.2f} to {high:.2f}); none without feature learning, at every width "
+        f"under μP, less and less under NTP: {score_features(numbers)}"
     )
+
+
+def score_features(numbers: Mapping[str, Any]) -> str:
+    """Figure 26's claim, from the extremes over runs and the interval of NTP's slope."""
+    random, mup = (numbers[f"{title}: least and greatest over all runs"] for title in (_RANDOM, "μP"))
+    still = SHOWN if random[1] < _NOTHING else REFUTED if random[0] >= _NOTHING else UNDECIDED
+    sharpens = SHOWN if mup[0] > _SHARPENED else REFUTED if mup[1] <= _SHARPENED else UNDECIDED
+    return all_of((still, sharpens, below(numbers["NTP: interval of the slope"], 0.0)))

@@ -51,7 +51,8 @@ def logarithmic_schedule(steps: int, points: int = 16) -> tuple[int, ...]:
 def require_schedule(record_at: Sequence[int]) -> tuple[int, ...]:
     """Steps as a tuple; `InputError` unless they ascend from at least zero."""
     steps = tuple(record_at)
-    if not steps or steps[0] < 0 or any(before >= after for before, after in pairwise(steps)):
+    whole = all(step == int(step) for step in steps)
+    if not steps or not whole or steps[0] < 0 or any(one >= other for one, other in pairwise(steps)):
         raise invalid(
             "recorded steps",
             steps,

@@ -24,9 +24,10 @@ class LearningRateTransfer(NamedTuple):
     at_edge: tuple[bool, ...]
     """Whether the best is the grid's first or last rate, or its neighbour diverged: it may lie beyond."""
     drift: float
-    """Factors of two that the optimum changes by when the width doubles; zero is transfer."""
+    """Factors of two that the optimum changes by when the width doubles, of widths whose optimum is within
+    the grid; zero is transfer, NaN fewer than two such widths."""
     interval: tuple[float, float]
-    """95%, Student's over widths about a power law; infinite with fewer than three."""
+    """95%, Student's over these widths about a power law; infinite with fewer than three."""
 
     @property
     def words(self) -> str:
@@ -35,6 +36,8 @@ class LearningRateTransfer(NamedTuple):
             f"{rate:.3g}{' (edge)' if edge else ''}"
             for rate, edge in zip(self.optima, self.at_edge, strict=True)
         )
+        if math.isnan(self.drift):
+            return f"best learning rates {rates}: too many at the edge of the grid to say how they drift"
         low, high = self.interval
         reach = f"95% {low:+.2f} to {high:+.2f}" if math.isfinite(low) else "too few widths for an interval"
         return f"best learning rates {rates}: {self.drift:+.2f} factors of two a doubling of width ({reach})"
@@ -64,8 +67,11 @@ def learning_rate_transfer(losses: xr.DataArray) -> LearningRateTransfer:
     ]
     require_whole("number of widths with a best learning rate", len(found), least=2, example=3)
     kept, logs, edges = zip(*found, strict=True)
-    fit = power_law_fit(kept, np.exp(logs))
     optima = tuple(math.exp(value) for value in logs)
+    inside = [pair for pair, edge in zip(zip(kept, optima, strict=True), edges, strict=True) if not edge]
+    if len(inside) < 2:
+        return LearningRateTransfer(kept, optima, edges, math.nan, (-math.inf, math.inf))
+    fit = power_law_fit(*zip(*inside, strict=True))
     return LearningRateTransfer(kept, optima, edges, fit.exponent, fit.interval)
 
 

@@ -40,6 +40,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         ["--set", "momentum=0.9", "--set", "quantities=sharpness,ntk_sharpness,hessian_trace", "--set",
          "count=2"],
         ["--batch-size", "all", "--set", "loss=mse", "--set", "frozen=first,second", "--as-published"],
+        ["--set", "measure_at=0,2,4", "--set", "as_published=summed-kernel"],
         ["--dataset", "random", "--network", "two-layer-linear", "--set", "loss=squared"],
     ],
 )  # fmt: skip
@@ -95,7 +96,9 @@ BAD = {
     "unknown optimizer": (["train", "--optimizer", "lion"], "optimizer is lion; accepted: sgd, adam, adamw"),
     "unknown setting": (["train", "--set", "colour=red"], "--set is colour=red; accepted: NAME=VALUE of"),
     "setting without a value": (["train", "--set", "warmup"], "--set is warmup; accepted: NAME=VALUE of"),
-    "word for a number": (["train", "--set", "warmup=soon"], "--set warmup is soon; accepted: a number"),
+    "word for a number": (
+        ["train", "--set", "warmup=soon"], "--set warmup is soon; accepted: a whole number",
+    ),
     "part of a layer": (
         ["train", "--network", "mlp", "--set", "depth=2.5"], "--set depth is 2.5; accepted: a whole number",
     ),
@@ -109,18 +112,32 @@ BAD = {
         ["train", "--network", "resnet", "--set", "depth=4"],
         "depth is 4; accepted: multiples of the 3 stages",
     ),
+    "text for a network of images": (
+        ["train", "--dataset", "random-tokens"], "kind of the data is tokens; accepted: images",
+    ),
     "heads that do not divide": (
         ["train", "--network", "vit", "--widths", "12"], "width is 12; accepted: multiples of the 8 heads",
     ),
-    "text for a network of images": (
-        ["train", "--dataset", "random-tokens"], "kind of the data is tokens; accepted: images",
+    "several batch sizes": (["train", "--batch-size", "64,32"], "batch size is 64,32; accepted: one number"),
+    "a setting that is a part": (["train", "--set", "optimizer=5"], "--set is optimizer=5; accepted"),
+    "a row as a setting": (["train", "--set", "parametrization=ntp"], "--set is parametrization=ntp"),
+    "no steps": (["train", "--set", "steps=none"], "--set steps is none; accepted: a whole number"),
+    "frozen by number": (["train", "--set", "frozen=1"], "frozen"),
+    "augmented tokens": (
+        ["train", "--network", "transformer", "--augment"], "augmentation is tokens; accepted: images",
+    ),
+    "depth without branches": (
+        ["coordinate-check", "--network", "mlp", "--size", "depth"], "accepted: one with residual branches",
+    ),
+    "frozen in a check": (
+        ["coordinate-check", "--set", "frozen=first"], "accepted: nothing in a coordinate check",
     ),
     "unknown data set": (["train", "--dataset", "mnist"], "data set is mnist; accepted: auto, digits"),
     "data set without a folder": (["train", "--dataset", "wikitext-2"], "data folder is not given"),
     "no batch": (["train", "--batch-size", "0"], "batch size is 0"),
     "word for a batch": (["train", "--batch-size", "some"], "batch size is some; accepted: numbers"),
     "one width": (["coordinate-check", "--sizes", "64"], "number of widths is 1"),
-    "no depth": (["coordinate-check", "--size", "depth"], "accepted: one that has a depth"),
+    "no depth": (["coordinate-check", "--size", "depth"], "accepted: one with residual branches"),
     "unknown size": (["coordinate-check", "--size", "height"], "size is height; accepted: width, depth"),
 }  # fmt: skip
 

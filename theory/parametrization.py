@@ -8,7 +8,7 @@ layer moves) is derived.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
 from types import MappingProxyType
@@ -57,6 +57,9 @@ class Scale:
             If a size that the monomial needs is missing.
         """
         return math.prod((sizes[name] ** power for name, power in self.exponents), start=1)
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}^{power}" for name, power in self.exponents) or "1"
 
     def exponent(self, name: str) -> Fraction:
         """Exponent of one size, zero if absent."""
@@ -170,6 +173,7 @@ class StartingScales(NamedTuple):
 
 
 _ROOT = Scale.of(fan_in=-HALF)
+_PARTS = ("hidden", "readout", "embedding", "vector", "stream", "branch")
 _RESCALABLE = ("hidden", "readout", "first", "embedding")
 
 
@@ -236,6 +240,17 @@ class Parametrization:
     def knows_depth(self) -> bool:
         """Whether anything is scaled with the depth."""
         return self.branch != BranchRule()
+
+    def document(self) -> dict[str, str]:
+        """Every scale of the row as text, by its path: what tells rows of one name apart."""
+        parts = {name: getattr(self, name) for name in ("input", *_PARTS)}
+        found = {
+            f"{name}.{field.name}": str(getattr(part, field.name))
+            for name, part in parts.items()
+            if part is not None
+            for field in fields(part)
+        }
+        return found | {"attention": str(self.attention)}
 
     def rescaled(self, **factors: Scale) -> Parametrization:
         """An equivalent row: some kinds with multipliers this many times larger, the same function trained.

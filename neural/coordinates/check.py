@@ -25,6 +25,9 @@ the size of the loss's gradient in them at initialisation: where the loss does n
 transformer's patches after the last block, or at the logits of words that do not occur, they are
 incoherent."""
 
+LOGITS = "logits"
+"""Kind of what attention takes the softmax of."""
+
 LATER = "later_activation"
 """Mean |h| after the steps, measured beside them and not judged."""
 
@@ -77,11 +80,14 @@ class CoordinateCheck:
         require_whole(f"number of {self.size}s", len(self.sizes), least=2, example=4)
         require_distinct("steps", self.steps)
         require_distinct("seeds", self.seeds)
-        if self.size == DEPTH and not hasattr(self.config.architecture, "depth"):
-            raise invalid(
-                "network", type(self.config.architecture).__name__, accepted="one that has a depth",
-                remedy="choose resnet, say",
-            )  # fmt: skip
+        if self.config.frozen:
+            accepted = "nothing in a coordinate check"
+            raise invalid("frozen", self.config.frozen, accepted=accepted, remedy="train all layers")
+        architecture = self.config.architecture
+        residual = hasattr(architecture, "depth") and bool(getattr(architecture, "skip", True))
+        if self.size == DEPTH and not residual:
+            name, accepted = type(architecture).__name__, "one with residual branches, for depths"
+            raise invalid("network", name, accepted=accepted, remedy="choose resnet, say")
 
     @property
     def every_seed(self) -> tuple[int, ...]:
@@ -91,8 +97,15 @@ class CoordinateCheck:
 
     def at(self, size: int, seed: int) -> tuple[TrainingConfig, Run]:
         """Settings and run of one network."""
-        config = replace(self.config, steps=max(self.steps), batch_size=None, warmup=0, quantities=())
-        config = replace(config, augmentation=None, measure_at=None)
+        config = replace(
+            self.config,
+            steps=max(self.steps),
+            batch_size=None,
+            warmup=0,
+            quantities=(),
+            augmentation=None,
+            measure_at=None,
+        )
         width = size if self.size == WIDTH else self.width
         if self.size == DEPTH:
             deeper: Any = replace(config.architecture, depth=size)  # type: ignore[type-var]

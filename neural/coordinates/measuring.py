@@ -9,17 +9,16 @@ import torch
 
 from ...errors import require_whole
 from ..data import IMAGES, TOKENS
-from ..networks import scaled_layers
+from ..networks import Attention, scaled_layers
 from ..networks.layers import Norm
 from ..training import Cohort, Probe
-from .check import ACTIVATION, LATER, QUANTITIES
+from .check import ACTIVATION, CHANGE, LATER, LOGITS, OWN_CHANGE, WEIGHT_CHANGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...theory import Array
     from ..data import Dataset
-    from ..networks import ScaledLayer
     from ..training import Run, TrainingConfig
 
 
@@ -38,24 +37,49 @@ def few_examples(data: Dataset, examples: int | None) -> Dataset:
 
 
 class MeasuredNetwork:
-    """One network, and what its layers do in training."""
+    """One network, and what its layers do in training.
+
+    Attributes
+    ----------
+    rows
+        Row of the table by name of what is measured: a layer, its further parameters (`first.bias`), and the
+        logits of attention (`blocks.0.attention.logits`), whose row has the kind `LOGITS`.
+    """
 
     def __init__(self, config: TrainingConfig, run: Run, data: Dataset) -> None:
         self.inputs, self.targets = data.inputs, data.targets
         self.cohort = Cohort(config, data, Probe(config, data), (run,))
         self.model = self.cohort.models[0]
-        self.layers = {
-            name: layer for name, layer in scaled_layers(self.model) if not isinstance(layer, Norm)
+        layers = dict(scaled_layers(self.model))
+        self.layers = {name: layer for name, layer in layers.items() if not isinstance(layer, Norm)}
+        self.vectors = {
+            f"{name}.{key}": layer.get_parameter(key)
+            for name, layer in layers.items()
+            for key in layer.scales
+            if key != "weight"
+        }
+        self.attention = {
+            name: module for name, module in self.model.named_modules() if isinstance(module, Attention)
         }
         self.rows = {name: layer.scales["weight"] for name, layer in self.layers.items()}
+        self.rows |= {
+            f"{name}.{key}": row
+            for name, layer in layers.items()
+            for key, row in layer.scales.items()
+            if key != "weight"
+        }
+        self.rows |= {
+            f"{name}.{LOGITS}": self.rows[f"{name}.query"]._replace(kind=LOGITS) for name in self.attention
+        }
 
     def measured(self, steps: Sequence[int]) -> dict[str, dict[str, Array]]:
-        """Every quantity at every step, by layer."""
+        """Every quantity at every step, by name."""
         start = self._passes()
         shares = self._shares(start)
         start = {name: _Pass(*(part.detach() for part in seen)) for name, seen in start.items()}
-        weights = {name: _weight(layer).clone() for name, layer in self.layers.items()}
-        changes: dict[str, list[tuple[float, ...]]] = {name: [] for name in self.layers}
+        logits = self._logits(start)
+        weights = {name: value.detach().clone() for name, value in self.weights.items()}
+        changes: dict[str, dict[str, list[float]]] = {name: {} for name in self.rows}
 
         @torch.no_grad()
         def note(cohort: Cohort) -> None:
@@ -65,18 +89,37 @@ class MeasuredNetwork:
             for name, layer in self.layers.items():
                 total = now[name].outputs - start[name].outputs
                 own = layer(start[name].inputs) - start[name].outputs
-                means = [float((shares[name] * part.abs()).sum()) for part in (total, own)]
-                moved = float((_weight(layer) - weights[name]).abs().mean())
-                changes[name].append((*means, moved, float(now[name].outputs.abs().mean())))
+                for quantity, part in ((CHANGE, total), (OWN_CHANGE, own)):
+                    _enter(changes[name], quantity, (shares[name] * part.abs()).sum())
+                _enter(changes[name], LATER, now[name].outputs.abs().mean())
+            for name, value in self.weights.items():
+                _enter(changes[name], WEIGHT_CHANGE, (value - weights[name]).abs().mean())
+            for name, values in self._logits(now).items():
+                _enter(changes[name], CHANGE, (values - logits[name]).abs().mean())
 
         for _ in self.cohort.train(note) if steps else ():
             pass
-        found = {
-            name: {ACTIVATION: np.array(float(seen.outputs.abs().mean()))} for name, seen in start.items()
+        outputs = {name: seen.outputs for name, seen in start.items()} | logits
+        found: dict[str, dict[str, Array]] = {
+            name: {quantity: np.array(values) for quantity, values in parts.items()}
+            for name, parts in changes.items()
         }
-        for name, rows in changes.items():
-            found[name] |= dict(zip((*QUANTITIES[1:], LATER), np.array(rows).T, strict=True)) if rows else {}
+        for name, values in outputs.items():
+            found[name][ACTIVATION] = np.array(float(values.abs().mean()))
         return found
+
+    @property
+    def weights(self) -> dict[str, torch.nn.Parameter]:
+        """Every parameter: a layer's weight by the layer's name, others by their own."""
+        return {name: layer.get_parameter("weight") for name, layer in self.layers.items()} | self.vectors
+
+    def _logits(self, seen: dict[str, _Pass]) -> dict[str, torch.Tensor]:
+        return {
+            f"{name}.{LOGITS}": module.logits(
+                seen[f"{name}.query"].outputs.detach(), seen[f"{name}.key"].outputs.detach()
+            )
+            for name, module in self.attention.items()
+        }
 
     def _shares(self, start: dict[str, _Pass]) -> dict[str, torch.Tensor]:
         """Size of the loss's gradient in every output of a layer, over their sum."""
@@ -103,8 +146,8 @@ class MeasuredNetwork:
         return seen
 
 
-def _weight(layer: ScaledLayer) -> torch.Tensor:
-    return layer.get_parameter("weight").detach()
+def _enter(row: dict[str, list[float]], quantity: str, value: torch.Tensor) -> None:
+    row.setdefault(quantity, []).append(float(value))
 
 
 class _Pass(NamedTuple):

@@ -8,22 +8,25 @@ Source: Yang et al. 2022 (Tensor Programs V), Appendix D.1; Figure 28, Noci et a
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from ...records import provenance
+from ...records import array_hash, provenance
 from ...records.statistics import power_law_fit
 from ...theory import SGD, depth_exponents, width_exponents
-from ...theory.parametrization import ATTENTION
-from .check import ACTIVATION, CHANGE, DEPTH, LATER, OWN_CHANGE, QUANTITIES, WEIGHT_CHANGE, WIDTH
+from ...theory.parametrization import ATTENTION, EMBEDDING, HALF, HIDDEN, INPUT, STREAM
+from ..memory import freed_memory_kept
+from ..precision import full_precision
+from .check import ACTIVATION, CHANGE, DEPTH, LATER, LOGITS, OWN_CHANGE, QUANTITIES, WEIGHT_CHANGE, WIDTH
 from .measuring import MeasuredNetwork, few_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ...theory import Array
+    from ...theory import Array, Parametrization
     from ..data import Dataset
     from ..networks import Scales
     from .check import CoordinateCheck
@@ -47,13 +50,16 @@ class Fit(NamedTuple):
     predicted: tuple[float, float]
     """What the table predicts; two numbers that differ where terms of different exponents add up."""
     verdict: str
-    """`passed`, `failed`, or `undecided` where the interval reaches what would pass."""
+    """`passed`: within `TOLERANCE` of what was predicted, and the interval within twice that; `failed`: the
+    interval is outside of the tolerance, or there is a size without a finite value; else `undecided`."""
 
     @property
     def words(self) -> str:
         """The fit and what was predicted."""
         low, high = self.predicted
         expected = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        if math.isnan(self.exponent):
+            return f"{self.layer}: {self.quantity.replace('_', ' ')} is zero or not finite at some size"
         reach = f"{self.interval[0]:.2f} to {self.interval[1]:.2f}"
         name = self.quantity.replace("_", " ")
         return f"{self.layer}: {name} {self.exponent:.2f} (95% {reach}), predicted {expected}"
@@ -109,14 +115,15 @@ def coordinate_check(
     tally = _Tally(check)
     work = np.array(check.sizes, dtype=float) ** (2 if check.size == WIDTH else 1)
     total, done = float(work.sum()) * len(check.seeds), 0.0
-    for index, size in enumerate(check.sizes):
-        for place, seed in enumerate(check.every_seed):
-            network = MeasuredNetwork(*check.at(size, seed), few)
-            trained = place < len(check.seeds)
-            for layer, values in network.measured(check.steps if trained else ()).items():
-                tally.add(layer, network.rows[layer], values, (index, place))
-            done += float(work[index]) if trained else 0.0
-            on_progress(done, total)
+    with freed_memory_kept(), full_precision():
+        for index, size in enumerate(check.sizes):
+            for place, seed in enumerate(check.every_seed):
+                network = MeasuredNetwork(*check.at(size, seed), few)
+                trained = place < len(check.seeds)
+                for layer, values in network.measured(check.steps if trained else ()).items():
+                    tally.add(layer, network.rows[layer], values, (index, place))
+                done += float(work[index]) if trained else 0.0
+                on_progress(done, total)
     means = tally.means()
     attends = any(row.kind == ATTENTION for row in tally.rows.values())
     fits = tuple(
@@ -125,7 +132,7 @@ def coordinate_check(
         if quantity in QUANTITIES
         and (predicted := _prediction(check, tally.rows[layer], quantity, attends=attends)) is not None
     )
-    return CoordinateReport(fits, _record(check, means), _verdict([fit.verdict for fit in fits]))
+    return CoordinateReport(fits, _record(check, few, means), _verdict([fit.verdict for fit in fits]))
 
 
 class _Tally:
@@ -166,11 +173,14 @@ class _Tally:
         }
 
 
-def _group(layer: str, row: Scales) -> str:
-    """Name of the layers that one belongs to where networks differ in how many they have."""
+def _group(name: str, row: Scales) -> str:
+    """Name of what is one thing where networks differ in how many they have."""
+    last = name.rsplit(".", 1)[-1]
+    if row.kind == STREAM:
+        return f"stream, {last}"
     if row.in_branch:
-        return f"branches, {layer.rsplit('.', 1)[-1]}" if not layer[-1].isdigit() else "branches"
-    return layer
+        return "branches" if last.isdigit() else f"branches, {last}"
+    return name
 
 
 def _prediction(
@@ -181,8 +191,10 @@ def _prediction(
     optimizer = check.config.optimizer.name
     if check.size == DEPTH and row.in_branch and quantity == CHANGE:
         return None  # that of the stream, which is less than the readout's by how far up the branch is
-    if check.size == DEPTH and row.kind == ATTENTION and optimizer == SGD:
+    if check.size == DEPTH and (row.kind == LOGITS or (row.kind == ATTENTION and optimizer == SGD)):
         return None  # its gradient is small at the start, and larger the more has been learned
+    if row.kind == LOGITS:
+        return _prediction_of_logits(table, optimizer, quantity)
     if check.size == WIDTH:
         found = width_exponents(table, row.kind, optimizer, attends=attends)
     else:
@@ -198,6 +210,19 @@ def _prediction(
     return None if value is None else (float(value), float(value))
 
 
+def _prediction_of_logits(
+    table: Parametrization, optimizer: str, quantity: str
+) -> tuple[float, float] | None:
+    """At the start a sum of d independent terms; a change is coherent, or comes with that of the inputs."""
+    factor = table.attention.exponent("fan_in")
+    if quantity == ACTIVATION:
+        return float(factor + HALF), float(factor + HALF)
+    own = width_exponents(table, ATTENTION, optimizer)
+    inputs = [width_exponents(table, kind, optimizer).own_change for kind in (EMBEDDING, INPUT, HIDDEN)]
+    terms = [own.own_change + 1 + factor, *(change + HALF + factor for change in inputs)]
+    return float(min(terms)), float(max(terms))
+
+
 def _fit(
     check: CoordinateCheck,
     place: tuple[str, str],
@@ -206,14 +231,17 @@ def _fit(
 ) -> Fit:
     """Slope of the log mean over seeds, at the last step, on the log size."""
     seen = values.isel(step=-1).dropna("seed", how="all").transpose("seed", "size").to_numpy()
+    means = seen.mean(axis=0) if len(seen) else np.full(len(check.sizes), np.nan)
+    if not (np.isfinite(means) & (means > 0)).all():
+        return Fit(*place, math.nan, (-math.inf, math.inf), predicted, FAILED)
     found = power_law_fit(check.sizes, seen, generator=np.random.default_rng(0), paired=False)
     (bottom, top), exponent = found.interval, found.exponent
     low, high = predicted[0] - TOLERANCE, predicted[1] + TOLERANCE
-    verdict = FAILED
-    if low <= exponent <= high:
+    known = bottom >= low - TOLERANCE and top <= high + TOLERANCE
+    if low <= exponent <= high and known:
         verdict = PASSED
-    elif bottom <= high and top >= low:
-        verdict = UNDECIDED
+    else:
+        verdict = UNDECIDED if bottom <= high and top >= low else FAILED
     return Fit(*place, exponent, found.interval, predicted, verdict)
 
 
@@ -227,17 +255,31 @@ def _verdict(found: Sequence[str]) -> str:
     return next((one for one in (FAILED, UNDECIDED) if one in found), PASSED)
 
 
-def _record(check: CoordinateCheck, means: dict[tuple[str, str], xr.DataArray]) -> xr.Dataset:
+def _record(check: CoordinateCheck, data: Dataset, means: dict[tuple[str, str], xr.DataArray]) -> xr.Dataset:
     layers = list(dict.fromkeys(layer for layer, _ in means))
+    nothing = xr.full_like(next(iter(means.values())), np.nan)
+    configuration = check.config.document() | {
+        "coordinate_check": {
+            "size": check.size,
+            "sizes": list(check.sizes),
+            "width": check.width,
+            "steps": list(check.steps),
+            "learning_rate": check.learning_rate,
+            "expected": None if check.expected is None else check.expected.document(),
+            "data": data.name,
+            "examples": data.examples,
+        }
+    }
+    digest = array_hash(data.inputs.cpu().numpy(), data.targets.cpu().numpy())
     return xr.Dataset(
         {
-            quantity: xr.concat([means[layer, quantity] for layer in layers], dim="layer").assign_coords(
-                layer=layers
-            )
+            quantity: xr.concat(
+                [means.get((layer, quantity), nothing) for layer in layers], dim="layer"
+            ).assign_coords(layer=layers)
             for quantity in (*QUANTITIES, LATER)
         },
         attrs={
-            **provenance(check.config.document(), seeds=check.seeds, data_hash=None),
+            **provenance(configuration, seeds=check.every_seed, data_hash=digest),
             "size": check.size,
             "learning_rate": check.learning_rate,
         },

@@ -54,8 +54,9 @@ class Metric(NamedTuple):
     ) -> Metric:
         """What an SGD (momentum included), Adam or AdamW optimizer applies to the gradient at its next step.
 
-        Adam's is `rate / ((1 - beta1^t) (sqrt(v / (1 - beta2^t)) + epsilon))`, its state frozen. Weight decay
-        is not part of it. A parameter that the optimizer does not hold has learning rate zero.
+        Adam's is `rate / ((1 - beta1^t) (sqrt(v / (1 - beta2^t)) + epsilon))`, its state frozen, and zero for
+        weights that have had no gradient yet. Weight decay is not part of it. A parameter that the optimizer
+        does not hold has learning rate zero.
 
         Parameters
         ----------
@@ -111,6 +112,9 @@ def adam_root(
 ) -> torch.Tensor:
     """Root of what Adam multiplies the gradient by at its next step: its average of squares taken as frozen.
 
+    Zero for a weight that has had no gradient yet, such as the vector of a token that has not occurred: its
+    average is not frozen but about to be made by its first gradient, and `1/epsilon` would be the sharpness.
+
     Parameters
     ----------
     second
@@ -123,7 +127,7 @@ def adam_root(
     beta1, beta2 = betas
     corrected = (second / (1 - beta2**steps)).sqrt_().add_(epsilon).mul_(1 - beta1**steps)
     root: torch.Tensor = corrected.reciprocal_().mul_(rate).sqrt_()
-    return root
+    return root.masked_fill_(second == 0, 0.0)
 
 
 def stability_threshold(optimizer: torch.optim.Optimizer) -> float:

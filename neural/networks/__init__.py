@@ -14,7 +14,7 @@ from .settings import (
     network,
     require_kind,
 )
-from .transformers import LanguageModel, VisionTransformer
+from .transformers import Attention, LanguageModel, VisionTransformer
 
 __all__ = [
     "ACTIVATIONS",
@@ -22,6 +22,7 @@ __all__ = [
     "NORMS",
     "WIDEST",
     "Architecture",
+    "Attention",
     "ConvNet",
     "ConvNetSettings",
     "DenseNet",

@@ -30,8 +30,8 @@ class DenseNet(Network):
     """`h1 = W0 x`, `h = tau h + m W phi(h)` depth times, readout of `phi(h)`; all multipliers the table's.
 
     With depth 0 and the linear activation it is the two-layer linear network of Section 5, with a depth and
-    that activation the deep linear network of Hayou 2025. Without skips (tau = 0) its layers are hidden ones,
-    of no branch.
+    that activation the deep linear network of Hayou 2025. Without skips (tau = 0) the multiplier m stays, as
+    in Eq. 1: it is 1 in rows that do not know depth.
 
     Parameters
     ----------
@@ -61,18 +61,16 @@ class DenseNet(Network):
         device: torch.device | None = None,
     ) -> None:
         super().__init__()
-        require_whole("width", width, least=1, most=2 * WIDEST, example=64)
+        require_whole("width", width, least=1, most=WIDEST, example=64)
         self.skip, bias = settings.skip, settings.bias
         self.activation = ACTIVATIONS[settings.activation]
-        residual = settings.skip != 0
         scaling = Scaling(
             parametrization, width, generator, depth=max(1, settings.depth), device=device, gain=settings.gain
         )
-        self.multiplier = scaling.branch if residual else 1.0
+        self.multiplier = scaling.branch
         self.first = Dense(scaling, "input", inputs, width, bias=bias)
         self.hidden = nn.ModuleList(
-            Dense(scaling, "hidden", width, width, bias=bias, in_branch=residual)
-            for _ in range(settings.depth)
+            Dense(scaling, "hidden", width, width, bias=bias, in_branch=True) for _ in range(settings.depth)
         )
         self.readout = Dense(scaling, "readout", width, outputs, bias=bias)
 
@@ -81,6 +79,7 @@ class DenseNet(Network):
         hidden = self.first(inputs.flatten(1))
         for layer in self.hidden:
             branch = layer(self.activation(hidden))
-            hidden = self.skip * hidden + self.multiplier * branch if self.skip else branch
+            branch = self.multiplier * branch
+            hidden = self.skip * hidden + branch if self.skip else branch
         outputs: torch.Tensor = self.readout(self.activation(hidden))
         return outputs

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...errors import invalid, require_known, require_whole
+from ...errors import invalid, require_integer, require_known
 from ..data.dataset import IMAGES, TOKENS, VECTORS
 from .convnets import ConvNet, SimpleConvNet
 from .dense import ACTIVATIONS, DenseNet
@@ -119,8 +119,8 @@ class ConvNetSettings(Architecture):
     def __post_init__(self) -> None:
         require_known("norm", self.norm, NORMS)
         for name in ("depth", "layers_per_block", "first_stride"):
-            require_whole(name.replace("_", " "), getattr(self, name), least=1, most=10**4, example=3)
-        require_whole("stages", self.stages, least=1, most=_MOST_STAGES, example=3)
+            require_integer(name.replace("_", " "), getattr(self, name), least=1, most=10**4, example=3)
+        require_integer("stages", self.stages, least=1, most=_MOST_STAGES, example=3)
         _require_finite(self, "skip", "branch_scale", "gain")
         if self.depth % self.stages:
             raise invalid(
@@ -159,7 +159,7 @@ class DenseSettings(Architecture):
 
     def __post_init__(self) -> None:
         require_known("activation", self.activation, ACTIVATIONS)
-        require_whole("depth", self.depth, least=0, most=10**4, example=2)
+        require_integer("depth", self.depth, least=0, most=10**4, example=2)
         _require_finite(self, "skip", "gain")
 
     def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> DenseNet:
@@ -201,7 +201,7 @@ class VisionTransformerSettings(Architecture):
 
     def __post_init__(self) -> None:
         _require_transformer(self)
-        require_whole("patch", self.patch, least=1, example=4)
+        require_integer("patch", self.patch, least=1, example=4)
 
     def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> VisionTransformer:
         return VisionTransformer(self, *drawn, **_of_images(data), device=device)
@@ -242,10 +242,10 @@ def _require_finite(settings: object, *names: str) -> None:
 
 def _require_transformer(settings: VisionTransformerSettings | LanguageModelSettings) -> None:
     for name in ("depth", "heads", "ratio"):
-        require_whole(name, getattr(settings, name), least=1, most=10**4, example=2)
+        require_integer(name, getattr(settings, name), least=1, most=10**4, example=2)
     require_known("norm", settings.norm, ("pre", "post"))
     if settings.inner is not None:
-        require_whole("inner width", settings.inner, least=1, most=10**6, example=128)
+        require_integer("inner width", settings.inner, least=1, most=10**6, example=128)
 
 
 NETWORKS: dict[str, Any] = {

@@ -50,6 +50,10 @@ class Attention(nn.Module):
         outputs: torch.Tensor = self.out(mixed.transpose(-3, -2).flatten(-2))
         return outputs
 
+    def logits(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        """What the softmax is taken of, without the mask; shape (batch, heads, time, time)."""
+        return self.scale * (self._split(queries) @ self._split(keys).transpose(-2, -1))
+
     def _split(self, features: torch.Tensor) -> torch.Tensor:
         """Shape (batch, heads, time, features of a head)."""
         apart = features.view(*features.shape[:-1], self.heads, -1)

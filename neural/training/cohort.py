@@ -126,10 +126,12 @@ class Cohort:
             if self.step in measured and self.measured < self.step:
                 yield from self._measure()
             if self.step == self.config.steps or None not in self.diverged:
-                return
+                break
             self._advance()
             if on_step is not None:
                 on_step(self)
+        if self.losses:
+            yield from self._diverged(torch.stack(self.losses).cpu())
 
     def _advance(self) -> None:
         losses, gradients = self._losses_and_gradients(*self.stream.batch(self.step))
@@ -153,14 +155,9 @@ class Cohort:
         # The only synchronisation with the device: losses wait there until a measurement needs them.
         losses = torch.stack([*self.losses, scores.loss]).cpu()
         accuracy = scores.accuracy.tolist()
+        yield from self._diverged(losses)
         for index, run in enumerate(self.runs):
             if self.diverged[index] is not None:
-                continue
-            finite = torch.isfinite(losses[:, index])
-            if not finite.all():
-                step = self.step - len(losses) + 1 + int(torch.argmin(finite.int()))
-                self.diverged[index] = step
-                yield Diverged(run, step)
                 continue
             values = {"loss": float(losses[-1, index])}
             if self.probe.classifies:
@@ -168,6 +165,16 @@ class Cohort:
             yield Measurement(run, self.step, values | self._curvature(index))
         self.losses.clear()
         self.measured = self.step
+
+    def _diverged(self, losses: torch.Tensor) -> Iterator[Diverged]:
+        """The runs whose losses since the last measurement, shape (steps, runs), ceased to be finite."""
+        begun = self.step - len(self.losses)
+        for index, run in enumerate(self.runs):
+            finite = torch.isfinite(losses[:, index])
+            if self.diverged[index] is None and not finite.all():
+                first = begun + int(torch.argmin(finite.int()))
+                self.diverged[index] = first
+                yield Diverged(run, first)
 
     def _curvature(self, index: int) -> dict[str, float]:
         meter = self.meters[index]

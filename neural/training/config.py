@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...errors import invalid, require_distinct, require_known, require_whole
+from ...errors import invalid, require_distinct, require_integer, require_known
 from ...records import require_schedule, schedule
 from ..curvature import CRITERIA
 from ..curvature.quantities import QUANTITIES
@@ -67,7 +67,7 @@ class TrainingConfig:
     vary
         What the seeds change: `both`, `initialisation` or order of the `data`; the other has seed 0.
     as_published
-        Names of `PUBLISHED` to follow; True is all of them.
+        Names of `PUBLISHED` to follow.
 
     Raises
     ------
@@ -93,7 +93,7 @@ class TrainingConfig:
     probe_seed: int = 0
     tolerance: float = 1e-3
     vary: str = BOTH
-    as_published: bool | tuple[str, ...] = ()
+    as_published: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -105,12 +105,13 @@ class TrainingConfig:
             ("evaluation_examples", 1),
             ("probe_seed", 0),
         ):
-            require_whole(name.replace("_", " "), getattr(self, name), least=least, example=128)
+            require_integer(name.replace("_", " "), getattr(self, name), least=least, example=128)
         if self.batch_size is not None:
-            require_whole("batch size", self.batch_size, least=1, example=128)
+            require_integer("batch size", self.batch_size, least=1, example=128)
         if not 0 < self.tolerance < 1:
             raise invalid("tolerance", self.tolerance, accepted="between 0 and 1", remedy="pass 1e-3, say")
-        _require_several("frozen", self.frozen)
+        for name in ("frozen", "quantities", "as_published"):
+            _require_several(name.replace("_", " "), getattr(self, name))
         require_known("loss", self.loss, CRITERIA)
         require_known("vary", self.vary, VARYING)
         for name in self.quantities:
@@ -124,8 +125,6 @@ class TrainingConfig:
     @property
     def oddities(self) -> frozenset[str]:
         """The published oddities to follow."""
-        if isinstance(self.as_published, bool):
-            return frozenset(PUBLISHED) if self.as_published else frozenset()
         return frozenset(self.as_published)
 
     @property
@@ -158,6 +157,7 @@ class TrainingConfig:
         """The settings as plain values, for a record."""
         values = asdict(self) | {
             "parametrization": self.parametrization.name,
+            "scales": self.table.document(),
             "network": type(self.network).__name__.removesuffix("Settings"),
             "architecture": asdict(self.network),  # type: ignore[call-overload] # all are dataclasses
             "as_published": sorted(self.oddities),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...errors import invalid, require_distinct, require_positive, require_whole
+from ...errors import invalid, require_distinct, require_integer, require_positive
 from ...records import empty_record, take_over
+from ..data import IMAGES
 from ..memory import freed_memory_kept
 from ..networks import WIDEST, require_kind
 from ..precision import full_precision
 from .cohort import Cohort, Diverged, Measurement, Run, data_seed
-from .probe import Probe
+from .probe import Probe, freeze
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ..data import Dataset
+    from ..networks import Network
     from .checkpoint import Checkpoint
     from .config import TrainingConfig
 
@@ -83,6 +85,8 @@ class Grid:
         """
         config = self.config
         require_fitting(config, data)
+        for width in self.widths:
+            freeze(_weightless(config, width, data), config)
         probe = Probe(config, data)
         return empty_record(
             widths=self.widths,
@@ -97,6 +101,9 @@ class Grid:
                 "probe_hash": probe.hash,
                 "device": str(data.inputs.device),
                 "dtype": str(data.inputs.dtype).removeprefix("torch."),
+                "curvature_measured_on": probe.batch.examples,
+                "loss_measured_on": len(probe.targets[probe.evaluated]),
+                "stability_threshold": config.optimizer.threshold,
                 "threads": torch.get_num_threads(),
             },
             data_hash=data.hash,
@@ -262,18 +269,24 @@ def _fast_together(config: TrainingConfig, width: int, data: Dataset) -> bool:
     return forward_cost(config, width, data) <= most
 
 
+def _weightless(config: TrainingConfig, width: int, data: Dataset) -> Network:
+    """A network without memory, of which only shapes are known."""
+    return config.network.build(config.table, width, data, torch.Generator(), torch.device("meta"))
+
+
 def forward_cost(config: TrainingConfig, width: int, data: Dataset) -> float:
     """Multiply-adds of the network's forward pass on one example, counted without doing them."""
-    shape = data._replace(inputs=data.inputs[:1].to("meta"), targets=data.targets[:1].to("meta"))
-    model = config.network.build(config.table, width, shape, torch.Generator(), torch.device("meta"))
+    model = _weightless(config, width, data)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(shape.inputs)
+        model(data.inputs[:1].to("meta"))
     return float(counter.get_total_flops()) / 2
 
 
 def require_fitting(config: TrainingConfig, data: Dataset) -> None:
     """Raise `InputError` unless the network takes such examples, and a batch at most all of them."""
     require_kind(config.network, data)
+    if config.augmentation is not None and data.kind != IMAGES:
+        raise invalid("augmentation", data.kind, accepted="images", remedy="leave it out")
     if config.batch_size is not None and config.batch_size > data.examples:
         raise invalid(
             "batch size",
@@ -293,10 +306,10 @@ def check_run(width: float, learning_rate: float, seed: int) -> None:
     InputError
         If the width, learning rate or seed is out of range.
     """
-    require_whole("width", width, least=1, most=WIDEST, example=64)
+    require_integer("width", width, least=1, example=64, most=WIDEST)
     require_positive("learning rate", learning_rate, example=0.5)
     if learning_rate > LARGEST_RATE:
         raise invalid(
             "learning rate", learning_rate, accepted=f"at most {LARGEST_RATE:g}", remedy="pass 0.5, say"
         )
-    require_whole("seed", seed, least=0, example=0)
+    require_integer("seed", seed, least=0, example=0)

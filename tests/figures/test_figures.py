@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +25,7 @@ from superconsistency.figures import (
     save_drawing,
     spectra,
 )
+from superconsistency.figures.verdicts import REFUTED, SHOWN, UNDECIDED
 from superconsistency.records import to_json
 from superconsistency.simulations import Ensemble, schedule, simulate
 from superconsistency.theory import PlanarMap, parametrization, uniform_target
@@ -101,7 +104,8 @@ def test_figure_10_finds_the_curves_aligned_under_mup_and_not_under_ntp(tmp_path
 
 def test_figure_1_is_composed_of_both_parametrizations(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {"mup": (0.25, 0.5, 1.0), "ntp": (3.5, 7.0, 14.0)}
-    recipe = networks._Recipe((2, 4, 8), {"digits": 16}, 0.5, 1, rates)
+    shown = {"mup": (0.25, 0.5), "ntp": (7.0,)}
+    recipe = networks._Recipe((2, 4, 8), {"digits": 16}, 0.5, 1, shown, rates)
     monkeypatch.setitem(networks._RECIPES, "laptop", recipe)
     calls: list[tuple[float, float]] = []
     drawing = draw_figure("1", FigureSettings(on_progress=lambda *call: calls.append(call)))
@@ -109,14 +113,68 @@ def test_figure_1_is_composed_of_both_parametrizations(monkeypatch: pytest.Monke
     assert "μP" in drawing.verdict
     assert "NTP" in drawing.verdict
     assert len(drawing.numbers["μP: 95% interval of the drift"]) == 2
-    assert calls[-1] == (4, 4)
+    assert calls[-1][0] == pytest.approx(calls[-1][1])
+
+
+SCORES: list[tuple[Any, dict[str, Any], str]] = [
+    (spectra.score_spectra, {"Hessian, eigenvalue 1: interval": (-0.05, 0.06),
+                             "tangent kernel, eigenvalue 1: interval": (0.3, 0.5)}, SHOWN),
+    (spectra.score_spectra, {"Hessian, eigenvalue 1: interval": (0.35, 0.45),
+                             "tangent kernel, eigenvalue 1: interval": (0.36, 0.46)}, REFUTED),
+    (spectra.score_spectra, {"Hessian, eigenvalue 1: interval": (-1.0, 1.0),
+                             "tangent kernel, eigenvalue 1: interval": (0.3, 0.5)}, UNDECIDED),
+    (spectra.score_distances, {"sharpness, N = 8: interval": (-2.0, -0.5),
+                               "loss, N = 8: interval": (0.4, 0.9)}, SHOWN),
+    (spectra.score_distances, {"sharpness, N = 8: interval": (1.8, 2.0),
+                               "loss, N = 8: interval": (1.9, 2.1)}, REFUTED),
+    (early.score_early, {"μP: steps to 0.9 of 2/eta0 by width": {"8": 40.0, "64": 40.0},
+                         "NTP: steps to 0.9 of 2/eta0 by width": {"8": 40.0, "64": math.nan},
+                         "μP: interval of the exponent": (-0.1, 0.1),
+                         "NTP: interval of the exponent": (-math.inf, math.inf)}, SHOWN),
+    (early.score_early, {"μP: steps to 0.9 of 2/eta0 by width": {"8": 20.0, "64": 30.0},
+                         "NTP: steps to 0.9 of 2/eta0 by width": {"8": math.nan, "64": math.nan},
+                         "μP: interval of the exponent": (-0.1, 0.1),
+                         "NTP: interval of the exponent": (-math.inf, math.inf)}, UNDECIDED),
+    (early.score_early, {"μP: steps to 0.9 of 2/eta0 by width": {"8": 20.0, "64": math.nan},
+                         "NTP: steps to 0.9 of 2/eta0 by width": {"8": 20.0, "64": 90.0},
+                         "μP: interval of the exponent": (-0.1, 0.1),
+                         "NTP: interval of the exponent": (0.5, 0.9)}, REFUTED),
+    (early.score_features, {"random features: least and greatest over all runs": (0.9, 1.05),
+                            "μP: least and greatest over all runs": (5.0, 9.0),
+                            "NTP: interval of the slope": (-0.9, -0.5)}, SHOWN),
+    (early.score_features, {"random features: least and greatest over all runs": (0.9, 1.05),
+                            "μP: least and greatest over all runs": (5.0, 9.0),
+                            "NTP: interval of the slope": (0.1, 0.3)}, REFUTED),
+    (early.score_features, {"random features: least and greatest over all runs": (3.0, 4.0),
+                            "μP: least and greatest over all runs": (5.0, 9.0),
+                            "NTP: interval of the slope": (-0.9, -0.5)}, REFUTED),
+    (coordinates.score, {"first, step 1: interval": (-0.05, 0.05), "readout, step 1: interval": (-0.6, -0.4)},
+     SHOWN),
+    (coordinates.score, {"first, step 1: interval": (0.2, 0.4)}, REFUTED),
+    (coordinates.score, {"first, step 1: interval": (-0.4, 0.4)}, UNDECIDED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("score", "numbers", "verdict"), SCORES)
+def test_a_verdict_follows_from_the_intervals(score: Any, numbers: dict[str, Any], verdict: str) -> None:
+    assert score(numbers) == verdict
+
+
+def test_figure_1_scores_four_claims() -> None:
+    numbers = {
+        "μP: 95% interval of the slope": (-0.2, 0.1),
+        "NTP: 95% interval of the slope": (-0.5, -0.35),
+        "μP: 95% interval of the drift": (0.4, 0.6),
+        "NTP: 95% interval of the drift": (0.2, 0.8),
+    }
+    assert list(networks.scores(numbers).values()) == [UNDECIDED, SHOWN, REFUTED, SHOWN]
 
 
 SMALL = {
-    "2": (spectra, "_SPECTRA", spectra._Recipe((2, 4), 8, 4, 2, 16)),
+    "2": (spectra, "_SPECTRA", spectra._Recipe((4, 8), 4, 2, 2, 8)),
     "3": (spectra, "_DISTANCES", spectra._Recipe((2, 4, 8), 8, 4, 2, 16)),
-    "24": (early, "_EARLY", early._Recipe((2, 4), 8, 4, 2)),
-    "26": (early, "_FEATURES", early._Recipe((2, 4), 8, 4, 2)),
+    "24": (early, "_EARLY", early._Recipe((2, 4), 8, 4, 2, 16)),
+    "26": (early, "_FEATURES", early._Recipe((2, 4), 8, 4, 2, 16)),
     "28": (coordinates, "_WIDTHS", (4, 8)),
 }
 
@@ -127,7 +185,7 @@ def test_a_figure_of_networks_scores_the_papers_claim(name: str, monkeypatch: py
     monkeypatch.setitem(getattr(module, recipes), "laptop", recipe)
     drawing = draw_figure(name, FigureSettings())
     assert drawing.verdict.startswith("digits: ")
-    assert drawing.verdict.endswith("as published")
+    assert drawing.verdict.rsplit(": ", 1)[1] in {SHOWN, REFUTED, UNDECIDED}
     assert json.dumps(to_json(drawing.numbers), allow_nan=False)
     assert drawing.configuration["data_hash"]
 

@@ -13,6 +13,7 @@ from superconsistency.neural import Dataset, Optimizer, TrainingConfig, load_dat
 from superconsistency.neural.coordinates import (
     FAILED,
     PASSED,
+    UNDECIDED,
     CoordinateCheck,
     CoordinateReport,
     coordinate_check,
@@ -21,11 +22,12 @@ from superconsistency.neural.coordinates import (
 )
 from superconsistency.neural.coordinates.measuring import MeasuredNetwork, few_examples
 from superconsistency.theory import Parametrization, Scale, parametrization
+from superconsistency.theory.parametrization import HALF
 
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return load_dataset("digits", examples=64)
+    return load_dataset("digits")
 
 
 def checked(
@@ -42,9 +44,9 @@ def checked(
         config,
         default_rate(expected or table, optimizer),
         size=size,
-        sizes=settings.pop("sizes", (32, 64, 128, 256) if size == "width" else (3, 6, 12, 24)),
+        sizes=settings.pop("sizes", (64, 128, 256, 512) if size == "width" else (3, 6, 12, 24)),
         steps=default_steps(expected or table, optimizer),
-        seeds=tuple(range(settings.pop("seeds", 12))),
+        seeds=tuple(range(settings.pop("seeds", 24))),
         expected=expected,
         **settings,
     )
@@ -72,7 +74,7 @@ def test_a_residual_network_moves_alike_at_every_depth_under_depth_mup(
 @pytest.mark.parametrize("name", ["transformer", "transformer-post"])
 def test_a_transformer_moves_as_the_table_says(name: str, row: str) -> None:
     data = load_dataset("random-tokens", examples=4)
-    report = checked(data, parametrization(row), name, "adam", seeds=4)
+    report = checked(data, parametrization(row), name, "adam", seeds=8)
     assert report.verdict == PASSED, report.sentence
 
 
@@ -144,15 +146,80 @@ def test_the_record_says_what_produced_it(digits: Dataset) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        (
+            {"config": TrainingConfig(parametrization("mup"), frozen=("first",))},
+            "nothing in a coordinate check",
+        ),
+        (
+            {"config": TrainingConfig(parametrization("mup"), architecture=network("mlp")), "size": "depth"},
+            "one with residual branches",
+        ),
         ({"sizes": (8,)}, "number of widths is 1"),
         ({"sizes": (8, 8)}, "widths is"),
         ({"size": "height"}, "size is height"),
         ({"steps": ()}, "steps is"),
         ({"seeds": ()}, "seeds is"),
-        ({"size": "depth", "sizes": (3, 6)}, "one that has a depth"),
+        ({"size": "depth", "sizes": (3, 6)}, "one with residual branches"),
     ],
 )
 def test_an_impossible_check_is_refused(settings: dict[str, Any], words: str) -> None:
-    config = TrainingConfig(parametrization("mup"))
+    settings = {"config": TrainingConfig(parametrization("mup"))} | settings
     with pytest.raises(InputError, match=words):
-        CoordinateCheck(config, 0.1, **settings)
+        CoordinateCheck(learning_rate=0.1, **settings)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_wrong_rate_of_biases_is_caught(digits: Dataset, optimizer: str) -> None:
+    mup = parametrization("mup")
+    rule = replace(mup.vector, learning_rate=Scale(), adam=Scale.of(width=-1))
+    config = TrainingConfig(
+        replace(mup, vector=rule), architecture=network("mlp", bias=True), optimizer=Optimizer(optimizer)
+    )
+    rate = default_rate(mup, optimizer)
+    check = CoordinateCheck(config, rate, sizes=(64, 128, 256), steps=(1,), seeds=(0, 1, 2, 3), expected=mup)
+    report = coordinate_check(check, digits)
+    failed = {fit.layer for fit in report.fits if fit.verdict == FAILED}
+    assert failed >= {"first.bias", "hidden.0.bias", "hidden.1.bias"}
+    assert "readout.bias" not in failed
+
+
+@pytest.mark.parametrize("power", [0, -2])
+def test_a_wrong_rate_of_norms_in_the_stream_is_caught_in_depth(power: int) -> None:
+    table = parametrization("depth-mup")
+    wrong = replace(table, stream=replace(table.vector, adam=Scale.of(depth=power)))
+    data = load_dataset("random-tokens", examples=4)
+    report = checked(
+        data,
+        wrong,
+        "transformer-post",
+        "adam",
+        size="depth",
+        sizes=(3, 6, 12),
+        seeds=3,
+        expected=table,
+        width=16,
+    )
+    failed = {fit.layer for fit in report.fits if fit.verdict == FAILED}
+    assert failed >= {"stream, gain", "stream, bias"}
+
+
+def test_logits_divided_by_the_root_of_the_dimension_are_caught() -> None:
+    mup = parametrization("mup")
+    wrong = replace(mup, attention=Scale.of(fan_in=-HALF))
+    data = load_dataset("random-tokens", examples=4)
+    report = checked(data, wrong, "transformer", "adam", seeds=4, expected=mup)
+    failed = {fit.layer for fit in report.fits if fit.verdict == FAILED}
+    assert failed >= {"blocks.0.attention.logits", "blocks.1.attention.logits"}
+
+
+def test_a_size_without_finite_values_fails_and_is_named(digits: Dataset) -> None:
+    config = TrainingConfig(parametrization("mup"), architecture=network("mlp"))
+    check = CoordinateCheck(config, 1e30, sizes=(4, 8), steps=(1, 2, 3), seeds=(0, 1))
+    report = coordinate_check(check, digits)
+    assert report.verdict == FAILED
+    assert "zero or not finite" in report.sentence
+
+
+def test_a_fit_that_is_not_known_well_does_not_pass(digits: Dataset) -> None:
+    report = checked(digits, parametrization("mup"), seeds=2)
+    assert report.verdict == UNDECIDED

@@ -77,7 +77,6 @@ def test_every_row_is_the_tables_at_the_sizes_of_its_layer(name: str, table: str
     settings: Any = small(name)
     model = built(settings, table, 4)
     post = getattr(settings, "norm", "") == "post"
-    residual = not isinstance(settings, DenseSettings) or settings.skip != 0
     depth = max(1, getattr(settings, "depth", 1))
     for parameter, scales in parameter_scales(model).items():
         value = model.get_parameter(parameter)
@@ -85,7 +84,7 @@ def test_every_row_is_the_tables_at_the_sizes_of_its_layer(name: str, table: str
         kind = next((KINDS[end] for end in KINDS if f".{parameter}".endswith(f".{end}")), "hidden")
         stream = post and "norm" in parameter
         kind = "stream" if stream else kind
-        inside = residual and any(part in parameter for part in ("stages", "blocks", "hidden")) and not stream
+        inside = any(part in parameter for part in ("stages", "blocks", "hidden")) and not stream
         assert (scales.kind, scales.in_branch) == (kind, inside)
         row = parametrization(table).rule(kind, in_branch=inside)
         sizes = {
@@ -214,7 +213,7 @@ def test_the_gain_multiplies_branch_weights_alone(settings: Any) -> None:
     data = examples(settings)
     plain, gained = (built(replace(settings, gain=gain), "depth-mup", 3) for gain in (1.0, 3.0))
     inside = {name for name, row in parameter_scales(plain).items() if row.in_branch and row.kind == "hidden"}
-    assert bool(inside) == (not isinstance(settings, DenseSettings) or settings.skip != 0)
+    assert inside
     for (name, one), other in zip(
         parameter_scales(plain).items(), parameter_scales(gained).values(), strict=True
     ):

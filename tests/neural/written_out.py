@@ -126,5 +126,5 @@ def dense_net(hand: Hand, settings: DenseSettings, inputs: torch.Tensor) -> torc
     hidden = hand.dense("first", inputs.flatten(1))
     for layer in range(settings.depth):
         branch = hand.dense(f"hidden.{layer}", activate(hidden))
-        hidden = settings.skip * hidden + hand.branch * branch if settings.skip else branch
+        hidden = settings.skip * hidden + hand.branch * branch
     return hand.dense("readout", activate(hidden))
