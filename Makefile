@@ -67,6 +67,7 @@ bench-training: $(BENCH_READY)
 stress: $(READY)
 	$(BIN)/python tests/benchmarks/stress_tracker.py
 	for width in 500 512; do $(BIN)/python tests/benchmarks/stress_equivalence.py --width $$width || exit 1; done
+	folder=$$(mktemp -d) && $(BIN)/python tests/neural/kill_and_resume.py $$folder 10 0
 
 coordinates: $(READY)
 	$(BIN)/python tests/benchmarks/coordinate_checks.py

@@ -183,6 +183,7 @@ SMALL = {
 def test_a_figure_of_networks_scores_the_papers_claim(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, recipes, recipe = SMALL[name]
     monkeypatch.setitem(getattr(module, recipes), "laptop", recipe)
+    monkeypatch.setattr(spectra, "_SHOWN", (1, 2, 3))
     drawing = draw_figure(name, FigureSettings())
     assert drawing.verdict.startswith("digits: ")
     assert drawing.verdict.rsplit(": ", 1)[1] in {SHOWN, REFUTED, UNDECIDED}

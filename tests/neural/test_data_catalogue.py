@@ -182,7 +182,7 @@ def test_what_does_not_go_together_is_refused(name: str, settings: dict[str, Any
 
 
 def test_every_data_set_has_a_reader_or_is_built_in() -> None:
-    assert set(DATASETS) == {*catalogue._SOURCES, "digits", "random"}
+    assert set(DATASETS) == {*catalogue._SOURCES, "digits", "random", "random-tokens"}
 
 
 def test_images_are_asked_for_and_text_is_refused(tmp_path: Path) -> None:

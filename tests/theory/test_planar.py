@@ -100,7 +100,8 @@ def test_the_root_across_the_target_is_the_largest_and_accurate_to_rounding(
             value = (exact - mpmath.mpf(p)) * inner - mpmath.mpf(gap) * exact**2
             exact -= value / (inner + 2 * exact * (exact - mpmath.mpf(p) - mpmath.mpf(gap)))
         assert abs(float(found) / exact - 1) < 1e-15
-        roots = mpmath.polyroots([1, -(p + gap), -(rho**2), p * rho**2], maxsteps=500, extraprec=500)
+        a, b, c = map(mpmath.mpf, (p, rho, gap))
+        roots = mpmath.polyroots([1, -(a + c), -(b**2), a * b**2], maxsteps=500, extraprec=500)
         assert float(max(mpmath.re(root) for root in roots)) == pytest.approx(float(exact), rel=1e-14)
 
 

@@ -38,8 +38,8 @@ class Attention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.block = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, norm_first=True, batch_first=True)
-        self.readout = nn.Linear(8, CLASSES)
+        self.block = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1, norm_first=True, batch_first=True)
+        self.readout = nn.Linear(4, CLASSES)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.readout(self.block(tokens).mean(1))
@@ -68,7 +68,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "batch-norm": (lambda: _convnet(lambda: nn.BatchNorm2d(4)), (1, 4, 4)),
     "layer-norm": (lambda: _convnet(lambda: nn.GroupNorm(1, 4)), (1, 4, 4)),
-    "transformer": (Attention, (5, 8)),
+    "transformer": (Attention, (5, 4)),
 }
 
 
