@@ -6,8 +6,10 @@ import matplotlib as mpl
 import pytest
 import torch
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 torch.set_num_threads(1)
+threadpool_limits(1, user_api="blas")
 mpl.use("agg")
 settings.register_profile("default", deadline=None, max_examples=40)
 settings.load_profile("default")
