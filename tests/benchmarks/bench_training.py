@@ -69,7 +69,7 @@ def configured(steps: int) -> TrainingConfig:
 
 
 def throughput(
-    width: int, steps: int, data: Dataset, update: Callable[[float, float], None]
+    width: int, steps: int, rates: tuple[float, ...], data: Dataset, update: Callable[[float, float], None]
 ) -> dict[str, Any]:
     """Seconds of both sides at every learning rate."""
     config = configured(steps)
@@ -80,9 +80,9 @@ def throughput(
     theirs = jax_training.runner(images, labels, slice(0, EXAMPLES))
     generator = torch_generator(SEED)
     batches = [torch.randint(data.examples, (BATCH,), generator=generator).numpy() for _ in range(steps)]
-    theirs(width, RATES[0], batches[:1], frozenset({1}))  # compiled before it is timed
+    theirs(width, rates[0], batches[:1], frozenset({1}))  # compiled before it is timed
     spent: list[dict[str, float]] = []
-    for index, rate in enumerate(RATES):
+    for index, rate in enumerate(rates):
         begun = time.perf_counter()
         record = train_grid(Grid(config, (width,), (rate,), (SEED,)), data)
         middle = time.perf_counter()
@@ -98,7 +98,7 @@ def throughput(
                 "jax_sharpness": value,
             }
         )
-        update(index + 1, len(RATES))
+        update(index + 1, len(rates))
     ratios = [run["jax"] / run["ours"] for run in spent]
     return {
         "width": width,
@@ -177,10 +177,10 @@ def show(document: dict[str, Any], console: Console) -> None:
         spread = f"{part['ratio']:.1f} ({min(part['ratios']):.1f} to {max(part['ratios']):.1f})"
         table.add_row(
             str(part["width"]), f"{part['ours']:.1f}", f"{part['jax']:.1f}",
-            f"{part['jax'] / part['ours']:.1f}", spread, f"{products:.1f} a measurement",
+            f"{part['jax'] / part['ours']:.1f}", spread, f"{products:.1f}",
         )  # fmt: skip
-    console.print(table)
     if document["throughput"]:
+        console.print(table)
         console.print(f"all widths and learning rates: JAX {document['total_ratio']:.2f} times ours")
     table = Table(
         title=f"{NETWORKS} networks apart over together (on {TOGETHER['cpu']:g} multiply-adds or less)"
@@ -193,7 +193,8 @@ def show(document: dict[str, Any], console: Console) -> None:
             f"{part['milliseconds_apart']:.2f}", f"{part['milliseconds_together']:.2f}",
             f"{part['ratio']:.2f} ({min(part['ratios']):.2f} to {max(part['ratios']):.2f})",
         )  # fmt: skip
-    console.print(table)
+    if document["joint"]:
+        console.print(table)
     for part in document["memory"]:
         low, high = min(part["ratios"]), max(part["ratios"])
         words = f"freed memory given back over kept, N = {part['width']}"
@@ -207,6 +208,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--widths", type=int, nargs="*", default=list(WIDTHS))
+    parser.add_argument("--rates", type=float, nargs="*", default=list(RATES), help="learning rates")
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--only", choices=("throughput", "joint", "memory"), default=None)
     parser.add_argument("--json", action="store_true")
@@ -217,7 +219,9 @@ def main() -> None:
         data = load_images(options.data_dir)
         for width in options.widths:
             with progress_bar(f"N = {width}: ours and JAX") as update:
-                document["throughput"].append(throughput(width, options.steps, data, update))
+                document["throughput"].append(
+                    throughput(width, options.steps, tuple(options.rates), data, update)
+                )
         sums = [sum(part[side] for part in document["throughput"]) for side in ("jax", "ours")]
         document["total_ratio"] = sums[0] / sums[1]
     if options.only in {None, "joint"}:
