@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -115,30 +116,34 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def new_pages(work: Callable[[], object]) -> int:
-    """Pages of memory that the process touches for the first time while working."""
-    import resource  # noqa: PLC0415 - absent on Windows
+PROGRAM = """
+import resource
+import torch
+from superconsistency.neural.memory import freed_memory_kept
 
+def new_pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    work()
+    torch.ones(2**24)  # more than the library ever keeps by itself
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-
-def use_memory() -> None:
-    """Allocate more than the library ever keeps by itself, touch it and free it."""
-    torch.ones(2**24)
+new_pages()
+before = new_pages()
+with freed_memory_kept():
+    for _ in range(4):  # what is left where can leave too little room the first times
+        new_pages()
+    inside = new_pages()
+print(before, inside, new_pages())
+"""
 
 
 @pytest.mark.skipif(memory._glibc() is None, reason="only with glibc")
 def test_inside_a_large_tensor_needs_no_new_pages_once_there_is_room() -> None:
-    use_memory()
-    outside = new_pages(use_memory)
-    assert outside > 16
-    with freed_memory_kept():
-        for _ in range(4):  # what is left where can leave too little room the first times
-            use_memory()
-        assert new_pages(use_memory) < 0.1 * outside
-    assert new_pages(use_memory) > 0.5 * outside
+    """In a process of its own, whose heap nothing else has cut up; pages are what it touches first."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    before, inside, after = map(int, done.stdout.split())
+    assert before > 16
+    assert inside < 0.1 * before
+    assert after > 0.5 * before
 
 
 BACKENDS: Any = torch.backends
