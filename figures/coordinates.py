@@ -43,11 +43,11 @@ def figure_28(settings: FigureSettings) -> Drawing:
     )
     report = coordinate_check(check, work.data, examples=128, on_progress=settings.on_progress)
     sizes = report.record["later_activation"].dropna("seed", how="all")
-    figure, panels = plt.subplots(1, len(_STEPS), figsize=(PAGE, 2.2), sharey=True)
+    figure, panels = plt.subplots(1, len(_STEPS), figsize=(PAGE, 2.5), sharey=True)
     for panel, step in zip(panels, _STEPS, strict=True):
         draw_sizes(panel, sizes.sel(step=step)).set_title(f"step {step}")
     panels[0].set_ylabel("mean |activation|")
-    panels[0].legend(fontsize=5)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     numbers: dict[str, Any] = {}
     generator = np.random.default_rng(settings.seed)
     for layer in sizes["layer"].to_numpy():
