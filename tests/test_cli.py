@@ -233,7 +233,7 @@ def test_a_killed_training_keeps_what_it_had(tmp_path: Path) -> None:
 def test_verify_prints_the_ledger_and_its_json(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the quick claims; the notebooks and the tests of claims check them all."""
+    """Of the quick claims; the notebook verify_theorems checks all of this room."""
     quick = [claim for claim in claims.CLAIMS if claim.kind == "symbolic" or claim.id == "ntp-frozen"]
     monkeypatch.setattr(claims, "CLAIMS", quick)
     ledger = tmp_path / "ledger.json"

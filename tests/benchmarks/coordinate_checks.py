@@ -28,8 +28,6 @@ SIZES = {"width": (64, 128, 256, 512), "depth": (3, 6, 12, 24)}
 SEEDS = {"residual-mlp": 64}
 """Of networks whose exponents are known less well from the usual number."""
 USUAL_SEEDS = 24
-SETTINGS: dict[str, dict[str, int]] = {"residual-mlp": {"depth": 3}}
-"""Where the width varies; without a depth rule, what finite widths add to an exponent grows with depth."""
 EXAMPLES = {"convnet": 4, "resnet": 4}
 """Images where each is thousands of inputs to a layer."""
 
@@ -84,8 +82,7 @@ def made(case: Case) -> Parametrization:
 def run(case: Case) -> tuple[bool, str]:
     """Whether a check ended as it has to, and its sentence."""
     expected = parametrization(case.table)
-    settings = SETTINGS.get(case.network, {}) if case.size == "width" else {}
-    architecture = network(case.network, **settings)
+    architecture = network(case.network)
     config = TrainingConfig(made(case), architecture=architecture, optimizer=Optimizer(case.optimizer))
     check = CoordinateCheck(
         config,
