@@ -23,9 +23,10 @@ def freed_memory_kept() -> Iterator[None]:
     """Inside, the C library keeps what is freed: activations of the next step need no new pages.
 
     A step otherwise maps its large tensors anew and touches every page for the first time, which takes up to
-    half of its time (`make bench-training`). Elsewhere than with glibc nothing happens. Afterwards the
-    library is where its own adjustment to large tensors would have brought it, and unused memory is given
-    back; the end of the innermost of nested uses ends them all.
+    half of its time (`make bench-training`). Elsewhere than with glibc nothing happens, and little in a
+    thread other than the first, whose memory glibc gives back whatever it is told, unless the environment
+    has MALLOC_ARENA_MAX=1. Afterwards the library is where its own adjustment to large tensors would have
+    brought it, and unused memory is given back; the end of the innermost of nested uses ends them all.
     """
     library = _glibc()
     if library is None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import matplotlib as mpl
+import numba
 import pytest
 import torch
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 torch.set_num_threads(1)
+numba.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 threadpool_limits(1, user_api="blas")
 mpl.use("agg")
 settings.register_profile("default", deadline=None, max_examples=40)

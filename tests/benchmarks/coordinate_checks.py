@@ -1,4 +1,4 @@
-"""Coordinate checks of every network, widths 64 to 512 and depths 3 to 24, and of three mistakes.
+"""Coordinate checks of every network, widths 64 to 512 (some to 2048), depths 3 to 24, and of three mistakes.
 
 One line a check; exit code 1 unless all pass and all mistakes fail. `--only TEXT` runs those with it in their
 names.
@@ -27,6 +27,9 @@ from superconsistency.theory import ADAM, SGD, Parametrization, Scale, parametri
 SIZES = {"width": (64, 128, 256, 512), "depth": (3, 6, 12, 24)}
 SEEDS = {"residual-mlp": 64}
 """Of networks whose exponents are known less well from the usual number."""
+WIDER = (256, 512, 1024, 2048)
+"""Of residual MLPs under NTP and SP: from 64 to 512, with six blocks and 64 seeds, 1 and 8 of their 32 exponents
+miss by more than 0.1, the largest under SP, -0.62 for -0.5; here all are within it. Under muP no width is needed."""
 USUAL_SEEDS = 24
 EXAMPLES = {"convnet": 4, "resnet": 4}
 """Images where each is thousands of inputs to a layer."""
@@ -41,12 +44,15 @@ class Case:
     optimizer: str = SGD
     size: str = "width"
     mistake: str = ""
+    sizes: tuple[int, ...] = ()
+    """Instead of `SIZES`."""
 
     @property
     def name(self) -> str:
         """In words."""
         wrong = f", {self.mistake}" if self.mistake else ""
-        return f"{self.network} {self.table} {self.optimizer} {self.size}{wrong}"
+        sizes = f" {self.sizes[0]} to {self.sizes[-1]}" if self.sizes else ""
+        return f"{self.network} {self.table} {self.optimizer} {self.size}{sizes}{wrong}"
 
 
 def cases() -> list[Case]:
@@ -55,7 +61,11 @@ def cases() -> list[Case]:
     branched = ("residual-mlp", "convnet", "resnet")
     attending = ("vit", "transformer", "transformer-post")
     found = [Case(name, table) for name in plain for table in ("mup", "ntp", "sp")]
-    found += [Case(name, table) for name in branched for table in ("mup", "depth-mup", "ntp", "sp")]
+    found += [
+        Case(name, table, sizes=WIDER if name == "residual-mlp" and table in {"ntp", "sp"} else ())
+        for name in branched
+        for table in ("mup", "depth-mup", "ntp", "sp")
+    ]
     found += [Case("mlp", table, ADAM) for table in ("mup", "ntp", "sp")]
     found += [Case(name, table, ADAM) for name in attending for table in ("mup", "depth-mup", "ntp", "sp")]
     deep = ("residual-mlp", "resnet", *attending)
@@ -88,9 +98,9 @@ def run(case: Case) -> tuple[bool, str]:
         config,
         default_rate(expected, case.optimizer),
         size=case.size,
-        sizes=SIZES[case.size],
+        sizes=case.sizes or SIZES[case.size],
         steps=default_steps(expected, case.optimizer),
-        seeds=tuple(range(SEEDS.get(case.network, USUAL_SEEDS))),
+        seeds=tuple(range(USUAL_SEEDS if case.sizes else SEEDS.get(case.network, USUAL_SEEDS))),
         expected=expected,
     )
     tokens = case.network.startswith("transformer")

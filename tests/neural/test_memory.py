@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -144,6 +145,22 @@ def test_inside_a_large_tensor_needs_no_new_pages_once_there_is_room() -> None:
     assert before > 16
     assert inside < 0.1 * before
     assert after > 0.5 * before
+
+
+@pytest.mark.skipif(memory._glibc() is None, reason="only with glibc")
+@pytest.mark.parametrize("arenas", [None, "1"])
+def test_in_a_further_thread_memory_is_kept_if_threads_share_one_arena(arenas: str | None) -> None:
+    lines = PROGRAM.strip().splitlines()
+    begin = lines.index("new_pages()")
+    work = "\n".join(f"    {line}" for line in lines[begin:])
+    start = "import threading\nthread = threading.Thread(target=work)\nthread.start()\nthread.join()"
+    program = "\n".join([*lines[:begin], "def work():", work, start])
+    environment = os.environ | ({} if arenas is None else {"MALLOC_ARENA_MAX": arenas})
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
+    before, inside, _ = map(int, done.stdout.split())
+    assert (inside < 0.1 * before) == (arenas is not None)
 
 
 BACKENDS: Any = torch.backends

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = " ".join((ROOT / "README.md").read_text().split())
+PICTURES = re.findall(r"docs/[\w./-]+\.(?:png|json)", README)
+
+
+def figure(number: int) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((ROOT / f"docs/figures/figure-{number}.json").read_text())
+    return document
+
+
+def caption(number: int) -> str:
+    """The text in italics below a figure."""
+    found = re.search(rf"figures/figure-{number}\.png\) \*(.*?)\* ", README.replace(r"\*", "'"))
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("path", PICTURES)
+def test_a_picture_of_the_readme_is_there(path: str) -> None:
+    assert (ROOT / path).is_file()
+
+
+def test_the_caption_of_figure_1_says_what_was_measured() -> None:
+    made = figure(1)
+    numbers, words = made["numbers"], caption(1)
+    low, high = numbers["μP: 95% interval of the drift"]
+    drift = numbers["μP: drift of the best learning rate, factors of two a doubling"]
+    optima = numbers["NTP: best learning rate by width"]
+    widths = made["configuration"]["widths"]
+    assert (
+        f"{made['configuration']['examples']:,} CIFAR-10 images, widths {widths[0]} to {widths[-1]} " in words
+    )
+    for title in ("μP", "NTP"):
+        slope = numbers[f"{title}: slope of log final sharpness on log width"]
+        assert re.search(rf"width\^{slope:.2f}(?!\d)", words)
+    assert (
+        f"moves by {drift:.2f} factors of two a doubling of the width (95% {low:.2f} to {high:.2f})" in words
+    )
+    assert optima[-1] / optima[0] > 6
+    assert numbers["NTP: best learning rate may lie beyond the grid"][0]
+
+
+def test_the_caption_of_figure_2_says_what_was_measured() -> None:
+    made = figure(2)
+    settings = made["configuration"]
+    assert settings["data"] == "cifar-10"
+    assert (len(settings["widths"]), settings["seeds"]) == (4, 2)
+    assert "four widths and two seeds do not decide it" in caption(2)
+    assert "undecided" in made["verdict"]
+
+
+def test_the_caption_of_figure_26_says_what_was_measured() -> None:
+    grown = {
+        title: figure(26)["numbers"][f"{title}: largest sharpness over the first by width"]
+        for title in ("random features", "μP", "NTP")
+    }
+    assert max(grown["random features"]) < 1.1
+    assert all(9 < factor < 12.5 for factor in grown["μP"])
+    assert all(factor < 2 for factor in grown["NTP"])
+    assert "nothing sharpens; under μP every width does, about tenfold; under NTP little" in caption(26)
