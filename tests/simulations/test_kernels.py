@@ -167,7 +167,8 @@ def test_bits_depend_neither_on_threads_nor_on_other_trajectories(dimension: int
     start, rates = starts(at, 19), np.linspace(0.1, 0.6, 19)
     one, _ = run(at, start, rates, 33)  # tests have one thread
     try:
-        numba.set_num_threads(min(4, numba.config.NUMBA_NUM_THREADS))
+        most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        numba.set_num_threads(min(4, most))
         several, _ = run(at, start, rates, 33)
     finally:
         numba.set_num_threads(1)
