@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 
+# Before any library is loaded that reads them, and for the processes that tests start.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
 import matplotlib as mpl
 import numba
 import pytest
 import torch
 from hypothesis import settings
-from threadpoolctl import threadpool_limits
 
 torch.set_num_threads(1)
 numba.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
-threadpool_limits(1, user_api="blas")
 mpl.use("agg")
 settings.register_profile("default", deadline=None, max_examples=40)
 settings.load_profile("default")
