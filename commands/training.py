@@ -82,13 +82,14 @@ def train(
     """
     from .. import neural
     from ..console import stderr
+    from ..neural.settings import named_config
     from ..neural.training import PUBLISHED
 
-    config = configured(
-        settings,
+    config = named_config(
         network,
         parametrization,
         optimizer,
+        settings or (),
         steps=steps,
         batch_size=_batch_size(batch_size),
         augmentation=neural.Augmentation() if augment else None,
@@ -110,28 +111,6 @@ def train(
     result = _trained(grid, data, kept)
     shown = [name for name in ("loss", "sharpness") if name in result]
     show_record(result, shown, kept, figure, as_json=as_json)
-
-
-def configured(
-    pairs: list[str] | None, network: str, parametrization: str, optimizer: str, **given: object
-) -> TrainingConfig:
-    """A configuration by names, with settings of network, optimizer and training replaced."""
-    from dataclasses import replace
-
-    from .. import neural, theory
-    from .settings import apply_settings
-
-    table = theory.parametrization(parametrization)
-    parts = {
-        "network": neural.network(network),
-        "optimizer": neural.Optimizer(optimizer),
-        "training": neural.TrainingConfig(table, **given),  # type: ignore[arg-type] # checked by it
-    }
-    changed = apply_settings(pairs or [], parts)
-    config: TrainingConfig = replace(
-        changed["training"], architecture=changed["network"], optimizer=changed["optimizer"]
-    )
-    return config
 
 
 def _trained(grid: object, data: Dataset, kept: Path) -> xr.Dataset:
@@ -182,8 +161,9 @@ def coordinate_check(
     from .. import neural
     from ..console import progress_bar
     from ..neural import coordinates
+    from ..neural.settings import named_config
 
-    config = configured(settings, network, parametrization, optimizer)
+    config = named_config(network, parametrization, optimizer, settings or ())
     table = config.parametrization
     text = sizes or ("64,128,256,512" if size == "width" else "3,6,12,24")
     asked = coordinates.CoordinateCheck(

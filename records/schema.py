@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 had neither hashes of the values nor axes beside `RUN_DIMENSIONS`; it is read as it is."""
 
 RUN_DIMENSIONS = ("width", "learning_rate", "seed")
 DIMENSIONS = (*RUN_DIMENSIONS, "step")
@@ -57,6 +58,7 @@ QUANTITIES: dict[str, Quantity] = {
     "ggn_overlap": Quantity("overlap of the top eigenvectors of H and G", "1"),
     "directional_sharpness": Quantity("curvature along the gradient, learning-rate metric", "1 / eta0"),
     "diverged_step": Quantity("step at which the run diverged, -1 if it did not", "steps"),
+    "stopped_step": Quantity("step after which the run was given up, -1 if it was not", "steps"),
     "truncation_error": Quantity("estimated relative error of the reduction to a few coordinates", "1"),
     "completed": Quantity("whether the run reached its last step or divergence", "1"),
 }
@@ -95,6 +97,7 @@ def empty_record(
     quantities: Sequence[str],
     configuration: Mapping[str, object],
     data_hash: str | None = None,
+    ends: Sequence[str] = ("diverged_step",),
 ) -> xr.Dataset:
     """A record with room for every run of a grid; quantities are NaN until measured.
 
@@ -108,6 +111,8 @@ def empty_record(
         Everything needed to run again; stored with seeds, versions and data hash in the attributes.
     data_hash
         SHA-256 of the data, if the runs saw any.
+    ends
+        Steps at which runs may end before their last, by why they do.
 
     Raises
     ------
@@ -124,7 +129,8 @@ def empty_record(
     variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {
         name: (DIMENSIONS, np.full(shape, np.nan)) for name in quantities
     }
-    variables["diverged_step"] = (RUN_DIMENSIONS, np.full(shape[:-1], NEVER, dtype=np.int64))
+    for name in ends:
+        variables[name] = (RUN_DIMENSIONS, np.full(shape[:-1], NEVER, dtype=np.int64))
     variables["completed"] = (RUN_DIMENSIONS, np.zeros(shape[:-1], dtype=np.int8))
     record = xr.Dataset(variables, coords=coordinates)
     record.attrs = provenance(configuration, seeds=seeds, data_hash=data_hash)

@@ -5,7 +5,7 @@ from .basins import Fates, Outcome, find_outcomes
 from .bifurcation import Exponents, detect_period, lyapunov_exponents
 from .choice import METHODS, Choice, choose_method
 from .edge import approach_edge
-from .ensemble import Ensemble, simulate, trajectory
+from .ensemble import Ensemble, plan_record, simulate, trajectory
 from .error_bars import sample_error_bars
 from .planar import Advanced, Orbit, advance_planar, iterate
 from .proportional import proportional_limit
@@ -26,6 +26,7 @@ __all__ = [
     "find_outcomes",
     "iterate",
     "lyapunov_exponents",
+    "plan_record",
     "proportional_limit",
     "sample_error_bars",
     "schedule",

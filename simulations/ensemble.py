@@ -134,9 +134,7 @@ def simulate(
     InputError
         If a quantity is unknown, steps do not ascend, memory is too small, or `resume` is of another call.
     """
-    steps = require_schedule(record_at)
-    for name in quantities:
-        require_known("recorded quantity", name, OBSERVABLES)
+    steps = _required(record_at, quantities)
     blocks = list(plan(ensemble, steps, quantities, start, method))
     result = _empty(ensemble, steps, quantities, _configuration(ensemble, start, blocks))
     if resume is not None:
@@ -151,6 +149,22 @@ def simulate(
         if on_block is not None:
             on_block(result)
     return result
+
+
+def plan_record(
+    ensemble: Ensemble, record_at: Sequence[int], quantities: Sequence[str] = ("loss",), method: str = "auto"
+) -> xr.Dataset:
+    """The record that `simulate` would fill, before any run; arguments and errors as there."""
+    steps = _required(record_at, quantities)
+    blocks = list(plan(ensemble, steps, quantities, None, method))
+    return _empty(ensemble, steps, quantities, _configuration(ensemble, None, blocks))
+
+
+def _required(record_at: Sequence[int], quantities: Sequence[str]) -> tuple[int, ...]:
+    """The steps; `InputError` unless they ascend and the quantities are known."""
+    for name in quantities:
+        require_known("recorded quantity", name, OBSERVABLES)
+    return require_schedule(record_at)
 
 
 class _Counter:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from superconsistency import neural
 from superconsistency.cli import main
-from superconsistency.commands.settings import apply_settings
 from superconsistency.errors import InputError
 from superconsistency.neural import Optimizer, TrainingConfig
 from superconsistency.neural.networks import ConvNetSettings
+from superconsistency.neural.settings import apply_settings
 from superconsistency.records import load_record
 from superconsistency.theory import parametrization
 

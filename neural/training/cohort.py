@@ -47,11 +47,23 @@ class Diverged(NamedTuple):
     step: int
 
 
+class GivenUp(NamedTuple):
+    """The end of a run whose loss is hopeless; it was measured at this step."""
+
+    run: Run
+    step: int
+
+
+Event = Measurement | Diverged | GivenUp
+"""What a cohort tells of its runs."""
+
+
 class Cohort:
     """Runs at one width on one order of the data, whose networks do every step together.
 
     Initialisation depends on seed and width, the order of the data on the seed alone. A run whose loss is no
-    longer finite ends with `Diverged`; the others go on.
+    longer finite ends with `Diverged`, one whose loss is beyond `config.give_up` with `GivenUp`; the others
+    go on.
 
     Parameters
     ----------
@@ -111,10 +123,13 @@ class Cohort:
         """Last step at which the runs were measured."""
         self.losses: list[torch.Tensor] = []
         """Of the batches since then, each of shape (runs,); they wait on the device until they are needed."""
-        self.diverged: list[int | None] = [None] * len(runs)
+        self.ended: list[int | None] = [None] * len(runs)
+        """Steps at which runs diverged or were given up."""
+        self.first_losses: list[float | None] = [None] * len(runs)
+        """Of the evaluation examples, at the first measurement."""
 
-    def train(self, on_step: Callable[[Cohort], None] | None = None) -> Iterator[Measurement | Diverged]:
-        """Go on to the last step, giving measurements and divergences as they are met.
+    def train(self, on_step: Callable[[Cohort], None] | None = None) -> Iterator[Event]:
+        """Go on to the last step, giving measurements and ends of runs as they are met.
 
         Parameters
         ----------
@@ -125,7 +140,7 @@ class Cohort:
         while True:
             if self.step in measured and self.measured < self.step:
                 yield from self._measure()
-            if self.step == self.config.steps or None not in self.diverged:
+            if self.step == self.config.steps or None not in self.ended:
                 break
             self._advance()
             if on_step is not None:
@@ -149,31 +164,42 @@ class Cohort:
         gradients = torch.autograd.grad(losses.sum(), self.parameters)
         return losses.detach(), gradients
 
-    def _measure(self) -> Iterator[Measurement | Diverged]:
-        """Measure the runs that have not diverged, one after the other."""
+    def _measure(self) -> Iterator[Event]:
+        """Measure the runs that have not ended, one after the other."""
         scores = self.probe.scores(self.whole, len(self.runs))
         # The only synchronisation with the device: losses wait there until a measurement needs them.
         losses = torch.stack([*self.losses, scores.loss]).cpu()
         accuracy = scores.accuracy.tolist()
         yield from self._diverged(losses)
         for index, run in enumerate(self.runs):
-            if self.diverged[index] is not None:
+            if self.ended[index] is not None:
                 continue
-            values = {"loss": float(losses[-1, index])}
+            loss = float(losses[-1, index])
+            values = {"loss": loss}
             if self.probe.classifies:
                 values["accuracy"] = accuracy[index]
             yield Measurement(run, self.step, values | self._curvature(index))
+            if self._hopeless(index, loss) and self.step < self.config.steps:
+                self.ended[index] = self.step
+                yield GivenUp(run, self.step)
         self.losses.clear()
         self.measured = self.step
+
+    def _hopeless(self, index: int, loss: float) -> bool:
+        """Whether a run's loss is beyond the multiple of its first at which runs are given up."""
+        first = self.first_losses[index]
+        if first is None:
+            self.first_losses[index] = first = loss
+        return self.config.give_up is not None and loss > self.config.give_up * first
 
     def _diverged(self, losses: torch.Tensor) -> Iterator[Diverged]:
         """The runs whose losses since the last measurement, shape (steps, runs), ceased to be finite."""
         begun = self.step - len(self.losses)
         for index, run in enumerate(self.runs):
             finite = torch.isfinite(losses[:, index])
-            if self.diverged[index] is None and not finite.all():
+            if self.ended[index] is None and not finite.all():
                 first = begun + int(torch.argmin(finite.int()))
-                self.diverged[index] = first
+                self.ended[index] = first
                 yield Diverged(run, first)
 
     def _curvature(self, index: int) -> dict[str, float]:
@@ -205,7 +231,8 @@ class Cohort:
             "parameters": [value.detach() for value in self.whole.parameters()],
             "optimizer": self.optimizer.state(),
             "losses": list(self.losses),
-            "diverged": list(self.diverged),
+            "ended": list(self.ended),
+            "first_losses": list(self.first_losses),
             "meters": [None if meter is None else meter.state() for meter in self.meters],
         }
 
@@ -216,7 +243,8 @@ class Cohort:
             value.copy_(saved)
         self.optimizer.load(state["optimizer"])
         self.step, self.measured = state["step"], state["measured"]
-        self.losses, self.diverged = list(state["losses"]), list(state["diverged"])
+        self.losses, self.ended = list(state["losses"]), list(state["ended"])
+        self.first_losses = list(state["first_losses"])
         for meter, saved in zip(self.meters, state["meters"], strict=True):
             if meter is not None:
                 meter.load(saved)

@@ -66,6 +66,8 @@ class TrainingConfig:
         Relative accuracy asked of the eigensolver.
     vary
         What the seeds change: `both`, `initialisation` or order of the `data`; the other has seed 0.
+    give_up
+        Multiple of the first measured loss beyond which a run is hopeless and ends; None is never.
     as_published
         Names of `PUBLISHED` to follow.
 
@@ -93,6 +95,7 @@ class TrainingConfig:
     probe_seed: int = 0
     tolerance: float = 1e-3
     vary: str = BOTH
+    give_up: float | None = None
     as_published: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -108,6 +111,8 @@ class TrainingConfig:
             require_integer(name.replace("_", " "), getattr(self, name), least=least, example=128)
         if self.batch_size is not None:
             require_integer("batch size", self.batch_size, least=1, example=128)
+        if self.give_up is not None and not self.give_up > 1:
+            raise invalid("give_up", self.give_up, accepted="above 1, or none", remedy="pass 3, say")
         if not 0 < self.tolerance < 1:
             raise invalid("tolerance", self.tolerance, accepted="between 0 and 1", remedy="pass 1e-3, say")
         for name in ("frozen", "quantities", "as_published"):

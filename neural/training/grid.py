@@ -15,7 +15,7 @@ from ..data import IMAGES
 from ..memory import freed_memory_kept
 from ..networks import WIDEST, require_kind
 from ..precision import full_precision
-from .cohort import Cohort, Diverged, Measurement, Run, data_seed
+from .cohort import Cohort, GivenUp, Measurement, Run, data_seed
 from .probe import Probe, freeze
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..networks import Network
     from .checkpoint import Checkpoint
+    from .cohort import Event
     from .config import TrainingConfig
 
 LARGEST_RATE = 1e30
@@ -88,6 +89,7 @@ class Grid:
         for width in self.widths:
             freeze(_weightless(config, width, data), config)
         probe = Probe(config, data)
+        ends = ("diverged_step",) if config.give_up is None else ("diverged_step", "stopped_step")
         return empty_record(
             widths=self.widths,
             learning_rates=self.learning_rates,
@@ -107,6 +109,7 @@ class Grid:
                 "threads": torch.get_num_threads(),
             },
             data_hash=data.hash,
+            ends=ends,
         )
 
 
@@ -146,7 +149,8 @@ def train_grid(
     Returns
     -------
     xarray.Dataset
-        The common record; a run that diverged has the step in `diverged_step` and no values from there on.
+        The common record; a run that diverged has the step in `diverged_step` and no values from there on;
+        one that was given up has it in `stopped_step` and no values after it.
 
     Raises
     ------
@@ -240,10 +244,11 @@ class _Work:
             grid.seeds.index(run.seed),
         )
 
-    def _enter(self, cell: tuple[int, int, int], event: Measurement | Diverged) -> None:
-        """Enter a measurement or a divergence of one run."""
-        if isinstance(event, Diverged):
-            self.record["diverged_step"].values[cell] = event.step
+    def _enter(self, cell: tuple[int, int, int], event: Event) -> None:
+        """Enter a measurement or the early end of one run."""
+        if not isinstance(event, Measurement):
+            name = "stopped_step" if isinstance(event, GivenUp) else "diverged_step"
+            self.record[name].values[cell] = event.step
             return
         place = (*cell, self.grid.config.measured_steps.index(event.step))
         for name, value in event.values.items():

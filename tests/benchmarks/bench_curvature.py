@@ -27,7 +27,7 @@ from superconsistency.console import print_json, progress_bar
 from superconsistency.errors import invalid
 from superconsistency.neural import Batch, Dataset, SpectrumTracker, TrainingConfig, load_images
 from superconsistency.neural.curvature import objective
-from superconsistency.neural.training import Cohort, Diverged, Measurement, Probe, Run
+from superconsistency.neural.training import Cohort, Measurement, Probe, Run
 from superconsistency.neural.training.probe import Scores
 from superconsistency.theory import parametrization
 
@@ -101,7 +101,7 @@ def a_run(
         If it diverges.
     """
     for measurement in Cohort(config, data, probe, (Run(width, RATE, seed),)).train():
-        if isinstance(measurement, Diverged):
+        if not isinstance(measurement, Measurement):
             raise invalid(
                 "width",
                 width,

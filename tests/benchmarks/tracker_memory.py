@@ -1,6 +1,7 @@
-"""Memory of one tracked eigenvalue of a network of ten million parameters, in vectors of that length.
+"""Memory of one tracked eigenvalue of a large network, in vectors of its length.
 
-Prints one JSON document for a shape of the network, `layers` or `tensor`. The peak is the process's resident
+`tracker_memory.py SHAPE [PARAMETERS]` prints one JSON document for a shape of the network, `layers` or
+`tensor`, of ten million parameters unless said otherwise. The peak is the process's resident
 memory above what it holds with the graph alone, so it is run in a process of its own, which returns freed
 memory at once (`MALLOC_MMAP_THRESHOLD_` set low); else the allocator's own reserve is counted, too.
 """
@@ -8,6 +9,7 @@ memory at once (`MALLOC_MMAP_THRESHOLD_` set low); else the allocator's own rese
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from superconsistency.neural.curvature import Batch, DenseOperator, Hessian, Obj
 from superconsistency.neural.curvature.reductions import inner_product
 from torch import nn
 
-PARAMETERS = 10**7
+PARAMETERS = int(sys.argv[2]) if len(sys.argv) > 2 else 10**7
 ROWS = 4
 """Vectors of the basis: a block of two, the eigenvector and the one that guards it, and two to restart."""
 BLOCK = ROWS - 2
@@ -35,8 +37,9 @@ class OneTensor(nn.Module):
 
 
 def ten_layers() -> nn.Module:
-    """A million parameters each."""
-    pairs = [(nn.Linear(1000, 1000, bias=False), nn.Tanh()) for _ in range(10)]
+    """A tenth of the parameters each."""
+    side = math.isqrt(PARAMETERS // 10)
+    pairs = [(nn.Linear(side, side, bias=False), nn.Tanh()) for _ in range(10)]
     return nn.Sequential(*(layer for pair in pairs for layer in pair))
 
 

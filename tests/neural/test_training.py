@@ -87,6 +87,35 @@ def test_divergence_ends_a_run_with_its_step_and_leaves_the_others_alone(data: D
     assert int(wild["completed"]) == 1
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_hopeless_run_is_given_up_if_asked_with_its_step_and_leaves_the_others_alone(
+    data: Dataset, together: bool
+) -> None:
+    settings = config(steps=12, measure_every=2, quantities=())
+    rates = (0.1, 40.0)
+    patient = train_grid(Grid(settings, (4,), rates, (0,)), data, together=together)
+    grid = Grid(replace(settings, give_up=1.005), (4,), rates, (0,))
+    record = train_grid(grid, data, together=together)
+    assert "stopped_step" not in patient
+    fine, wild = (record.isel(width=0, seed=0, learning_rate=index) for index in (0, 1))
+    assert int(fine["stopped_step"]) == NEVER
+    step = int(wild["stopped_step"])
+    losses = patient["loss"].isel(width=0, seed=0, learning_rate=1)
+    hopeless = losses["step"].to_numpy()[(losses > 1.005 * losses[0]).to_numpy()]
+    assert 0 < step == hopeless[0] < 12
+    seen = wild["step"] <= step
+    np.testing.assert_array_equal(wild["loss"].sel(step=seen), losses.sel(step=seen))
+    assert np.isnan(wild["loss"].sel(step=~seen)).all()
+    np.testing.assert_array_equal(fine["loss"], patient["loss"].isel(width=0, seed=0, learning_rate=0))
+    assert (record["completed"] == 1).all()
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5, -2.0, float("nan")])
+def test_runs_are_not_given_up_below_their_first_loss(factor: float) -> None:
+    with pytest.raises(InputError, match=r"give_up is .*accepted: above 1, or none"):
+        config(give_up=factor)
+
+
 def test_every_measurement_is_offered_for_saving(data: Dataset) -> None:
     seen: list[int] = []
     train_grid(

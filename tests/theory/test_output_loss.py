@@ -133,7 +133,7 @@ def test_the_derivation_rejects_what_is_printed_and_what_is_wrong(
     assert label in {step.label for step in symbolic.appendix_d().failing()}
 
 
-@pytest.mark.parametrize("seed", [0, 11])
+@pytest.mark.parametrize("seed", [11])  # the ledger has seed 0
 @pytest.mark.parametrize(
     ("check", "verdict"),
     [

@@ -1,4 +1,4 @@
-"""Settings by name: `--set depth=12` instead of a flag for everything that a run can have."""
+"""Settings by name: `depth=12` instead of a flag for everything that a run can have."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import invalid
+from ..theory import parametrization as row_of_table
+from .networks import network as architecture_named
+from .training import Optimizer, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,13 +45,51 @@ _KINDS = {
     "float": _Kind(float, "a number", "0.9"),
     "str": _Kind(str, "a word", "none"),
     "int | None": _Kind(_or_none(int), "a whole number, or none", "128"),
+    "float | None": _Kind(_or_none(float), "a number, or none", "3"),
     "tuple[str, ...]": _Kind(_several(str), "words separated by commas", "one,other"),
     "tuple[int, ...] | None": _Kind(_or_none(_several(int)), "whole numbers separated by commas", "0,8,64"),
 }
 """By the annotation of the field; fields of other types cannot be set."""
 
 
-def apply_settings(pairs: Sequence[str], parts: Mapping[str, Any]) -> dict[str, Any]:
+def named_config(
+    network: str,
+    parametrization: str,
+    optimizer: str,
+    pairs: Sequence[str] = (),
+    *,
+    label: str = "--set",
+    **given: object,
+) -> TrainingConfig:
+    """A training configuration by names, with settings of network, optimizer and training replaced.
+
+    Parameters
+    ----------
+    network, parametrization, optimizer
+        Names.
+    pairs, label
+        As of `apply_settings`.
+    given
+        Fields of `TrainingConfig`.
+
+    Raises
+    ------
+    InputError
+        If a name or setting is not known, or a value is out of range.
+    """
+    parts = {
+        "network": architecture_named(network),
+        "optimizer": Optimizer(optimizer),
+        "training": TrainingConfig(row_of_table(parametrization), **given),  # type: ignore[arg-type] # checked by it
+    }
+    changed = apply_settings(pairs, parts, label)
+    config: TrainingConfig = replace(
+        changed["training"], architecture=changed["network"], optimizer=changed["optimizer"]
+    )
+    return config
+
+
+def apply_settings(pairs: Sequence[str], parts: Mapping[str, Any], label: str = "--set") -> dict[str, Any]:
     """Several dataclasses with some of their fields replaced by `name=value` texts.
 
     Parameters
@@ -57,6 +98,8 @@ def apply_settings(pairs: Sequence[str], parts: Mapping[str, Any]) -> dict[str, 
         As given on the command line; a name belongs to the first part that has such a field.
     parts
         Dataclass instances by name.
+    label
+        What the texts are called in an error.
 
     Returns
     -------
@@ -79,12 +122,12 @@ def apply_settings(pairs: Sequence[str], parts: Mapping[str, Any]) -> dict[str, 
         key, equals, text = pair.partition("=")
         if not equals or key not in known:
             accepted = f"NAME=VALUE of {', '.join(sorted(known))}"
-            raise invalid("--set", pair, accepted=accepted, remedy="choose one of these")
+            raise invalid(label, pair, accepted=accepted, remedy="choose one of these")
         part, kind = known[key]
         try:
             changes[part][key] = kind.read(text)
         except ValueError:
             raise invalid(
-                f"--set {key}", text, accepted=kind.accepted, remedy=f"pass {kind.example}, say"
+                f"{label} {key}", text, accepted=kind.accepted, remedy=f"pass {kind.example}, say"
             ) from None
     return {name: replace(part, **changes[name]) for name, part in parts.items()}
