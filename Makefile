@@ -19,13 +19,13 @@ LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars \
 
 NETWORK_FIGURES := 1 2 3 24 26 28
 
-.PHONY: verify test install lint bench bench-curvature bench-training stress coordinates ledger figures wheel clean
+.PHONY: verify test install lint bench bench-curvature bench-sweeps bench-training stress coordinates ledger figures wheel clean
 
 verify: $(READY)
-	@$(BIN)/superconsistency verify $(DATA)
+	@$(BIN)/superconsistency verify $(DATA) --output results/ledger.json --report results/report.html
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 install: $(READY)
 
@@ -63,6 +63,9 @@ bench-curvature: $(BENCH_READY)
 
 bench-training: $(BENCH_READY)
 	$(BIN)/python tests/benchmarks/bench_training.py $(DATA)
+
+bench-sweeps: $(READY)
+	$(BIN)/python tests/benchmarks/bench_sweeps.py
 
 stress: $(READY)
 	$(BIN)/python tests/benchmarks/stress_tracker.py

@@ -14,7 +14,9 @@ from .commands.explore import explore
 from .commands.ledger import derive, verify
 from .commands.pictures import figure
 from .commands.plane import bifurcation, portrait
+from .commands.report import report
 from .commands.runs import simulate
+from .commands.sweeps import sweep
 from .commands.training import coordinate_check, train
 from .commands.width import deviation, optimum, width_check
 from .errors import InputError
@@ -36,6 +38,7 @@ COMMANDS: dict[str, dict[Callable[..., None], str]] = {
     },
     "Runs": {
         simulate: "--parametrization ntp --widths 64,1e9,inf --learning-rate 1,4",
+        sweep: "--parametrization mup,ntp --widths 32,64,128 --learning-rate 0.5,1,2,4 --seeds 3",
         train: "--network resnet --parametrization depth-mup --set depth=12 --widths 16,32",
     },
     "Analyses": {
@@ -54,6 +57,7 @@ COMMANDS: dict[str, dict[Callable[..., None], str]] = {
     },
     "Pictures": {
         figure: "portrait --output docs/figures",
+        report: "results/grid --output report.html",
     },
 }
 """Every command, by its panel in the help, with the arguments of the example in its own."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from .claims import Entry
     from .neural.coordinates import CoordinateReport
+    from .sweeps import Account
     from .theory.symbolic import Derivation
 
 _PLAIN_WIDTH = 140
@@ -103,6 +104,34 @@ def progress_bar(words: str) -> Iterator[Callable[[float, float], None]]:
                 said = now
                 left = (now - begun) * (total - done) / done
                 console.print(f"{words}: {done / total:.0%}, about {left / 60:.1f} minutes left")
+
+        yield update
+
+
+@contextmanager
+def sweep_progress() -> Iterator[Callable[[Account], None]]:
+    """A bar with counts, time left and the last loss of a sweep; elsewhere a line every half minute."""
+    console = stderr()
+    begun = said = time.monotonic()
+    with _bar(console) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def update(account: Account) -> None:
+            nonlocal said
+            words = (
+                f"{account.done} of {account.runs} done, {account.running} running, {account.failed} failed"
+            )
+            if account.last is not None and math.isfinite(account.last.loss):
+                cell = dict(account.last.task.cell)
+                words += (
+                    f"; N = {cell['width']:g}, eta0 = {cell['learning_rate']:g}: loss {account.last.loss:.3g}"
+                )
+            bar.update(task, completed=account.work, description=words)
+            now = time.monotonic()
+            if not console.is_terminal and account.work > 0 and now - said > _SILENCE:
+                said = now
+                left = (now - begun) * (1 - account.work) / account.work
+                console.print(f"{words}; about {left / 60:.1f} minutes left")
 
         yield update
 
@@ -235,6 +264,39 @@ def print_record(record: xr.Dataset, quantities: Sequence[str]) -> None:
         console.print(
             f"{int((diverged >= 0).sum())} of {diverged.size} runs diverged, the first at step {first}"
         )
+
+
+def print_sweep(results: xr.Dataset) -> None:
+    """For every group of runs and width the best learning rate, and loss and sharpness there."""
+    axes = [str(name) for name in results.dims if name not in {"width", "learning_rate", "seed", "step"}]
+    shown = [name for name in ("loss", "sharpness") if name in results]
+    table = Table(title="at the learning rate of least mean final loss")
+    for heading in (*axes, "width", "learning rate", *shown, "complete", "diverged"):
+        table.add_column(heading.replace("_", " "), justify="left" if heading in axes else "right")
+    for place in np.ndindex(*(results.sizes[name] for name in axes)):
+        group = results.isel(dict(zip(axes, place, strict=True))).load()
+        names = [str(group[name].item()) for name in axes]
+        for width in group["width"].to_numpy():
+            runs = group.sel(width=width)
+            if (runs["completed"] == 1).any():
+                table.add_row(*names, f"{width:g}", *_best(runs, shown))
+    stdout().print(table)
+
+
+def _best(runs: xr.Dataset, shown: Sequence[str]) -> list[str]:
+    """Cells of one width: the best learning rate and what there is at it."""
+    done, diverged = int((runs["completed"] == 1).sum()), int((runs["diverged_step"] >= 0).sum())
+    whole = (runs["completed"] == 1).all("seed")
+    final = {name: settled(runs[name]).mean("seed", skipna=False).where(whole) for name in shown}
+    counts = [f"{done} of {runs['completed'].size}", str(diverged)]
+    if "loss" not in final or not np.isfinite(final["loss"]).any():
+        return ["none"] + ["-"] * len(shown) + counts
+    best = final["loss"].idxmin("learning_rate").item()
+    return [
+        f"{best:g}",
+        *(f"{float(values.sel(learning_rate=best)):.4g}" for values in final.values()),
+        *counts,
+    ]
 
 
 def print_coordinates(report: CoordinateReport) -> None:

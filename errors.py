@@ -13,6 +13,10 @@ class InputError(ValueError):
     """A value from outside that cannot be used; its message is one line fit to show to a person."""
 
 
+class OutputError(InputError):
+    """A place that cannot be written to."""
+
+
 def invalid(name: str, value: object, *, accepted: str, remedy: str) -> InputError:
     """Describe a rejected value.
 

@@ -14,7 +14,7 @@ from ..options import DataDir, Device, Download, Json, Seed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..claims import Entry
+    from ..claims import Claim, Entry, Settings
 
 
 def verify(
@@ -27,6 +27,9 @@ def verify(
     output: Annotated[
         Path | None, typer.Option(help="Also write the ledger: .md as a page, else JSON.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write the page of claims and figures that report makes.")
+    ] = None,
     evidence: Annotated[
         bool,
         typer.Option("--evidence", help="Also print corrections and tables; a single claim always does."),
@@ -37,8 +40,7 @@ def verify(
 ) -> None:
     """Check every claim of the ledger and print the verdicts; exit code 1 if one is not upheld."""
     from ..claims import CLAIMS, Settings, failed
-    from ..claims import verify as check
-    from ..console import ledger_progress, print_json, print_ledger, stderr
+    from ..console import print_json, print_ledger
     from ..neural import load_images, resolve_device
     from ..records import require_writable
 
@@ -50,10 +52,27 @@ def verify(
     resolve_device(device)
     if data_dir is not None or download:
         load_images(data_dir, download=download, progress=True)
-    if output is not None:
-        require_writable(output)
+    for path in (output, report):
+        if path is not None:
+            require_writable(path)
     settings = Settings(seed=seed, device=device, data_dir=data_dir, download=download)
-    entries = []
+    entries = _checked(chosen, settings, output)
+    if as_json:
+        print_json(_ledger(entries))
+    else:
+        print_ledger(entries, evidence=evidence or len(chosen) == 1)
+    if report is not None:
+        _write_report(entries, report, as_json=as_json)
+    if failed(entries) or len(entries) < len(chosen):
+        raise typer.Exit(1)
+
+
+def _checked(chosen: Sequence[Claim], settings: Settings, output: Path | None) -> list[Entry]:
+    """The entries, written as they are found; an interruption ends them."""
+    from ..claims import verify as check
+    from ..console import ledger_progress, stderr
+
+    entries: list[Entry] = []
     try:
         with ledger_progress(len(chosen)) as progress:
             for entry in check(chosen, settings, lambda claim, fraction: progress(claim.id, fraction)):
@@ -62,12 +81,7 @@ def verify(
                     _write_ledger(entries, output)
     except KeyboardInterrupt:
         stderr().print(f"interrupted after {len(entries)} of {len(chosen)} claims")
-    if as_json:
-        print_json(_ledger(entries))
-    else:
-        print_ledger(entries, evidence=evidence or len(chosen) == 1)
-    if failed(entries) or len(entries) < len(chosen):
-        raise typer.Exit(1)
+    return entries
 
 
 def derive(
@@ -97,6 +111,16 @@ def derive(
         print_derivation(found)
     if not found.holds:
         raise typer.Exit(1)
+
+
+def _write_report(entries: Sequence[Entry], report: Path, *, as_json: bool) -> None:
+    from ..console import stdout
+    from ..records import to_json
+    from .report import write_page
+
+    size = write_page(to_json(_ledger(entries)), None, (), report, command="superconsistency verify --report")
+    if not as_json:
+        stdout().print(f"report: {report} ({size / 1e6:.1f} MB)", soft_wrap=True)
 
 
 def _ledger(entries: Sequence[Entry]) -> dict[str, object]:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+RUNS = ".runs"
+"""Folder beside the figures, in which the runs of networks are kept."""
+
+
 def figure(
     *,
     name: Annotated[str, typer.Argument(help="As listed without one, such as 10 or portrait.")] = "",
@@ -29,7 +33,10 @@ def figure(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Make a figure, with what its numbers say; without a name, list the figures."""
+    """Make a figure, with what its numbers say; without a name, list the figures.
+
+    Runs of networks are kept in .runs beside it: a figure that was killed goes on where it was.
+    """
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -47,7 +54,7 @@ def figure(
     stem = output / f"figure-{name}"
     require_writable(stem.with_suffix(".png"))
     with progress_bar(f"figure {name}") as progress:
-        settings = figures.FigureSettings(scale, seed, device, data_dir, download, progress)
+        settings = figures.FigureSettings(scale, seed, device, data_dir, download, progress, output / RUNS)
         drawing = figures.draw_figure(name, settings)
     paths = [str(path) for path in figures.save_drawing(drawing, stem)]
     if as_json:

@@ -37,6 +37,9 @@ class FigureSettings:
         CIFAR-10 from a folder or the official archive, instead of the built-in digits.
     on_progress
         Called with (done, in all).
+    keep
+        Folder in which runs of networks are kept: a figure that was killed goes on where it was, and one that
+        is drawn again trains nothing. None keeps nothing.
     """
 
     scale: str = "laptop"
@@ -45,6 +48,7 @@ class FigureSettings:
     data_dir: Path | None = None
     download: bool = False
     on_progress: Callable[[float, float], None] = field(default=lambda done, total: None)  # noqa: ARG005
+    keep: Path | None = None
 
     def __post_init__(self) -> None:
         require_known("scale", self.scale, SCALES)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..neural import Grid, load_images, resolve_device, train_grid
+from ..neural import Checkpoint, Grid, load_images, resolve_device, train_grid
+from ..records import RecordKeeper, load_record
+from ..records.store import run_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import xarray as xr
 
@@ -49,8 +51,28 @@ class Workshop:
         def report(done: float, whole: float) -> None:
             self.settings.on_progress(self._finished + part * done / whole, self._total)
 
-        record = train_grid(grid, self.data, on_progress=report)
+        record = self._trained(grid, report)
         self._finished += part
+        return record
+
+    def _trained(self, grid: Grid, report: Callable[[float, float], None]) -> xr.Dataset:
+        """The grid's record; with a folder to keep runs in, those that an earlier call did are taken over."""
+        folder = self.settings.keep
+        if folder is None:
+            return train_grid(grid, self.data, on_progress=report)
+        output = folder / f"{run_key(grid.empty(self.data))}.nc"
+        if output.exists():
+            return load_record(output)
+        keeper = RecordKeeper(output)
+        record = train_grid(
+            grid,
+            self.data,
+            on_progress=report,
+            on_measurement=keeper.keep_partial,
+            resume=keeper.earlier(),
+            checkpoint=Checkpoint(output.with_suffix(".checkpoint")),
+        )
+        keeper.keep_whole(record)
         return record
 
     def provenance(self, **recipe: Any) -> dict[str, Any]:

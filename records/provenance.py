@@ -7,6 +7,7 @@ import json
 import platform
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+_ROOMS = ("theory", "simulations", "neural", "records")
+"""Whose source the numbers depend on."""
 
 PACKAGES = ("superconsistency", "numpy", "scipy", "numba", "torch", "sympy", "xarray")
 
@@ -33,7 +37,20 @@ def provenance(
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that the numbers depend on."""
-    return {"python": platform.python_version()} | {name: _installed(name) for name in PACKAGES}
+    found = {"python": platform.python_version()} | {name: _installed(name) for name in PACKAGES}
+    return found | {"source": source_hash()}
+
+
+@cache
+def source_hash() -> str:
+    """First digits of the SHA-256 of this package's own source, as far as numbers depend on it."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent.parent
+    for room in _ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @cache

@@ -10,17 +10,34 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5py
+import numpy as np
 import xarray as xr
 
-from ..errors import InputError, invalid
+from ..errors import InputError, OutputError, invalid
+from .provenance import array_hash
+from .schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+
+_CONTENT = "content_hash"
+"""Attribute of a file: SHA-256 of the values, by which damage is found."""
 
 
 def save_record(record: xr.Dataset, path: Path) -> None:
     """Write a record to NetCDF; a reader sees the old file or the new one, never part of one."""
-    write_atomically(path, lambda temporary: record.to_netcdf(temporary, engine="h5netcdf"))
+    whole = record.assign_attrs({_CONTENT: _content(record.variables)})
+    write_atomically(path, lambda temporary: whole.to_netcdf(temporary, engine="h5netcdf"))
+
+
+def _content(values: Mapping[Any, Any]) -> str:
+    """SHA-256 of all variables that are numbers, in the order of their names."""
+    arrays = {str(name): np.asarray(part) for name, part in values.items()}
+    return array_hash(*(arrays[name] for name in sorted(arrays) if arrays[name].dtype.kind in "biuf"))
 
 
 class RecordKeeper:
@@ -87,15 +104,98 @@ def load_record(path: Path) -> xr.Dataset:
     Raises
     ------
     InputError
-        If the file is missing or is not a record.
+        If the file is missing, is not a record or of a later version, or was damaged.
     """
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as record:
-            return record.load()
-    except (OSError, ValueError, KeyError) as error:
+        with xr.open_dataset(path, engine="h5netcdf") as file:
+            record = file.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _no_record(path, error) from error
+    check_version(record, path)
+    _check_content(record.attrs.pop(_CONTENT, None), record.variables, path)
+    return record
+
+
+def read_values(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Attributes and variables of a record's file, without their dimensions: twenty times as fast.
+
+    Raises
+    ------
+    InputError
+        As of `load_record`.
+    """
+    try:
+        with h5py.File(path) as file:
+            attrs = dict(file.attrs)
+            values = {str(name): _own_values(file, name) for name in file}
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise _no_record(path, error) from error
+    _check_content(attrs.get(_CONTENT), values, path)
+    return attrs, values
+
+
+def _own_values(file: h5py.File, name: str) -> NDArray[Any]:
+    """A variable that the file itself holds; links to other files could make it any file's."""
+    link = file.get(name, getlink=True)
+    part = file[name] if isinstance(link, h5py.HardLink) else None
+    inside = isinstance(part, h5py.Dataset) and not part.external and not part.is_virtual
+    if part is None or not inside:
+        raise ValueError(f"{name} is not kept in it")
+    return np.asarray(part[()])
+
+
+def _no_record(path: Path, error: Exception) -> InputError:
+    return invalid("record", str(path), accepted="a NetCDF record", remedy=f"check the path ({error})")
+
+
+def _check_content(written: object, values: Mapping[Any, Any], path: Path) -> None:
+    if written is not None and str(written) != _content(values):
         raise invalid(
-            "record", str(path), accepted="a NetCDF record", remedy=f"check the path ({error})"
-        ) from error
+            "record",
+            str(path),
+            accepted="one whose values are those written",
+            remedy="remove it and run again",
+        )
+
+
+def check_version(record: xr.Dataset, path: Path) -> None:
+    """`InputError` if a record is of a later version than this program knows; earlier ones can be read."""
+    version = record.attrs.get("schema_version", 1)
+    if not _is_number(version) or version > SCHEMA_VERSION:
+        raise invalid(
+            "schema version",
+            str(version),
+            accepted=f"1 to {SCHEMA_VERSION}, which {path.name} is beyond",
+            remedy="update superconsistency",
+        )
+
+
+def _is_number(version: object) -> bool:
+    return isinstance(version, (int, np.integer)) and int(version) >= 1
+
+
+_MOST_BYTES = 2**28
+"""Of a JSON file."""
+
+
+def read_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
+    """A JSON object from a file that may hold anything.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is very large, or is no object; the message calls it `what`.
+    """
+    try:
+        size = path.stat().st_size
+        document = json.loads(path.read_text(encoding="utf-8")) if size <= _MOST_BYTES else None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise invalid(what, str(path), accepted=f"a JSON file ({reason})", remedy=remedy) from error
+    if not isinstance(document, dict):
+        accepted = f"a JSON object of at most {_MOST_BYTES} bytes"
+        raise invalid(what, str(path), accepted=accepted, remedy=remedy)
+    return document
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -149,11 +249,10 @@ def _temporary(folder: Path, suffix: str) -> Path:
     return Path(name)
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
+def _unwritable(path: Path, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
-    return invalid(
-        "output", str(path), accepted=f"a writable path ({reason})", remedy="pass another --output"
-    )
+    accepted = f"a writable path ({reason})"
+    return OutputError(invalid("output", str(path), accepted=accepted, remedy="pass another --output"))
 
 
 def to_json(value: Any) -> Any:

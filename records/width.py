@@ -48,9 +48,9 @@ class WidthVerdict(NamedTuple):
 
 
 def width_slopes(
-    values: xr.DataArray, generator: np.random.Generator, *, resamples: int = 2000
+    values: xr.DataArray, generator: np.random.Generator, *, resamples: int = 2000, level: float = 0.95
 ) -> xr.Dataset:
-    """Slope of log quantity on log width at each step, with 95% intervals.
+    """Slope of log quantity on log width at each step, with intervals.
 
     The slope is that of the line through the means over seeds of the log. A width enters at a step if all its
     runs have a finite, positive value there: those that survive at a width where others diverged are no fair
@@ -64,6 +64,8 @@ def width_slopes(
         Draws the resamples: seeds with replacement, within each width.
     resamples
         Bootstrap resamples.
+    level
+        Of the intervals.
 
     Returns
     -------
@@ -81,7 +83,7 @@ def width_slopes(
     """
     if "learning_rate" in values.dims:
         parts = [
-            width_slopes(values.isel(learning_rate=index), generator, resamples=resamples)
+            width_slopes(values.isel(learning_rate=index), generator, resamples=resamples, level=level)
             for index in range(values.sizes["learning_rate"])
         ]
         return xr.concat(parts, dim=values["learning_rate"])
@@ -90,7 +92,7 @@ def width_slopes(
     logs = np.log(np.where(np.isfinite(numbers) & (numbers > 0), numbers, np.nan))
     slope, entered, weights = _lines(np.log(widths), logs)
     found = {"slope": slope, "change": np.expm1(math.log(10) * slope), "widths": entered}
-    found |= _intervals(slope, logs, weights, generator, resamples)
+    found |= _intervals(slope, logs, weights, generator, resamples=resamples, level=level)
     return xr.Dataset(
         {quantity: ("step", part) for quantity, part in found.items()},
         {"step": table["step"].to_numpy() if "step" in table.coords else [0]},
@@ -290,7 +292,13 @@ def _lines(x: Floats, logs: Floats) -> tuple[Floats, NDArray[np.int64], Floats]:
 
 
 def _intervals(
-    slope: Floats, logs: Floats, weights: Floats, generator: np.random.Generator, resamples: int
+    slope: Floats,
+    logs: Floats,
+    weights: Floats,
+    generator: np.random.Generator,
+    *,
+    resamples: int,
+    level: float,
 ) -> dict[str, Floats]:
     """Ends of the intervals, each (step,), of slopes (step,) from logs (width, seed, step)."""
     seeds = logs.shape[1]
@@ -305,11 +313,12 @@ def _intervals(
     error = np.sqrt(variances.sum(axis=0))
     squares = (variances**2).sum(axis=0)
     degrees = (seeds - 1) * np.divide(error**4, squares, out=np.full_like(error, np.inf), where=squares > 0)
-    widened = stdtrit(degrees, 0.975) / ndtri(0.975)
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    lower, upper = (1 - level) / 2, (1 + level) / 2
+    widened = stdtrit(degrees, upper) / ndtri(upper)
+    low, high = np.quantile(drawn, (lower, upper), axis=0)
     scaled = np.divide(np.abs(drawn), error, out=np.zeros_like(drawn), where=error > 0)
     # The least degrees of freedom, since with few seeds those of each step are known poorly themselves.
-    reach = np.abs(stdtrit(degrees.min(), ndtr(-np.quantile(scaled.max(axis=1), 0.95)))) * error
+    reach = np.abs(stdtrit(degrees.min(), ndtr(-np.quantile(scaled.max(axis=1), level)))) * error
     return {
         "lower": slope + widened * low,
         "upper": slope + widened * high,

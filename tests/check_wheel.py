@@ -8,7 +8,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ASSETS = ROOT / "figures" / "assets"
+ASSETS = ("figures", "report")
+"""Rooms with assets."""
 
 
 def expected() -> set[str]:
@@ -19,7 +20,11 @@ def expected() -> set[str]:
         for package, folder in folders.items()
         for module in folder.glob("*.py")
     }
-    assets = {f"superconsistency/figures/assets/{asset.name}" for asset in ASSETS.iterdir()}
+    assets = {
+        f"superconsistency/{room}/assets/{asset.name}"
+        for room in ASSETS
+        for asset in (ROOT / room / "assets").iterdir()
+    }
     return modules | assets | {"superconsistency/py.typed"}
 
 

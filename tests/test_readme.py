@@ -58,6 +58,14 @@ def test_the_caption_of_figure_2_says_what_was_measured() -> None:
     assert "undecided" in made["verdict"]
 
 
+def test_the_caption_of_figure_24_says_what_was_measured() -> None:
+    numbers, words = figure(24)["numbers"], caption(24)
+    for title in ("μP", "NTP"):
+        times = numbers[f"{title}: steps to 0.9 of 2/eta0 by width"].values()
+        assert f"{min(times):.0f} to {max(times):.0f} steps" in words
+        assert f"width^{numbers[f'{title}: exponent of these steps in width']:.2f}" in words
+
+
 def test_the_caption_of_figure_26_says_what_was_measured() -> None:
     grown = {
         title: figure(26)["numbers"][f"{title}: largest sharpness over the first by width"]

@@ -1,0 +1,69 @@
+"""Sweeps that the tests run, and how their results are compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+SIXTY = """
+[data]
+dataset = "digits"
+examples = 64
+
+[settings]
+steps = 6
+measure_every = 3
+hessian_examples = 8
+evaluation_examples = 16
+
+[[grid]]
+architecture = "two-layer-linear"
+parametrization = ["mup", "ntp"]
+batch_size = 16
+width = [4, 8, 16]
+learning_rate = [0.01, 0.03, 0.1]
+seeds = 2
+
+[[grid]]
+architecture = "simple-convnet"
+parametrization = ["mup", "ntp"]
+batch_size = 16
+width = [2, 4]
+learning_rate = [0.1, 0.3]
+seeds = 3
+"""
+"""36 two-layer networks and 24 SimpleConvNets on digits."""
+
+LATENT = """
+model = "latent"
+
+[settings]
+dimension = 5
+steps = 20
+
+[grid]
+parametrization = ["mup", "ntp"]
+width = [8, 64]
+learning_rate = [0.2, 0.4]
+seeds = 2
+"""
+
+
+def written(folder: Path, text: str, name: str = "grid.toml") -> Path:
+    """A file with the text."""
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def same_bits(one: xr.Dataset, other: xr.Dataset) -> bool:
+    """Whether two datasets are the same, to the bit and the attribute."""
+    return one.identical(other) and all(
+        one[name].to_numpy().tobytes() == other[name].to_numpy().tobytes() for name in one.variables
+    )
+
+
+def complete(folder: Path) -> int:
+    """Number of complete runs in a folder."""
+    return len(list((folder / "runs").glob("*/[0-9a-f]*.nc"))) if folder.exists() else 0
