@@ -213,7 +213,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     try:
         place = path.resolve()
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(place.parent, place.suffix)
+        temporary = _temporary(place.parent, place.suffix or ".part")  # PyTorch wants a suffix
         write(temporary)
         temporary.chmod(0o644)
         temporary.replace(place)

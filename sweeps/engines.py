@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     Engine = Callable[[Sequence[Task]], Iterator[Outcome]]
 
-_QUEUED_PER_WORKER = 3
-"""Tasks that a worker has at hand; the others wait here, so that little is lost with a worker."""
-
 _JOB_OPTIONS = (
     "jobs", "cores", "memory", "walltime", "queue", "account", "job_extra_directives", "job_script_prologue",
     "interface", "local_directory", "log_directory", "python", "worker_extra_args",
@@ -206,7 +203,7 @@ def slurm_cluster(options: Mapping[str, Any]) -> tuple[Any, int]:
 
 
 def _on(client: Client) -> Engine:
-    """Runs on the workers of a client, a few waiting at each."""
+    """Runs on the workers of a client, one at each: the others wait here, and so for no busy worker."""
 
     def engine(tasks: Sequence[Task]) -> Iterator[Outcome]:
         waiting = iter(tasks)
@@ -214,8 +211,8 @@ def _on(client: Client) -> Engine:
         done = as_completed(raise_errors=False)
 
         def send() -> None:
-            """As many as the workers that there are now can have at hand."""
-            room = _QUEUED_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+            """As many as there are workers now."""
+            room = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
             for task in islice(waiting, max(0, room - len(known))):
                 name = f"run-{task.key}-{secrets.token_hex(4)}"
                 known[name] = task

@@ -51,9 +51,8 @@ def seconds(workers: int, steps: int, seed: int) -> float:
     """Of a sweep of equal runs, without the start of the workers."""
     model = NetworkModel((f"steps={steps}", "quantities=", "evaluation_examples=128"), DataChoice("digits"))
     plan = make_plan(make_sweep(model, [{"width": 32, "seed": list(range(seed, seed + RUNS))}]))
-    warm = make_plan(
-        make_sweep(model, [{"width": 32, "seed": list(range(10**6 + seed, 10**6 + seed + workers))}])
-    )
+    warming = list(range(10**6 + seed, 10**6 + seed + 4 * workers))  # enough for each worker to have had some
+    warm = make_plan(make_sweep(model, [{"width": 32, "seed": warming}]))
     with tempfile.TemporaryDirectory() as name, local(workers) as place:
         folder = Path(name)
         carry_out(warm, folder / "warm", place, look(warm, folder / "warm"))
