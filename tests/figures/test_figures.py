@@ -24,6 +24,7 @@ from superconsistency.figures import (
     networks,
     save_drawing,
     spectra,
+    training,
 )
 from superconsistency.figures.verdicts import REFUTED, SHOWN, UNDECIDED
 from superconsistency.records import to_json
@@ -189,6 +190,31 @@ def test_a_figure_of_networks_scores_the_papers_claim(name: str, monkeypatch: py
     assert drawing.verdict.rsplit(": ", 1)[1] in {SHOWN, REFUTED, UNDECIDED}
     assert json.dumps(to_json(drawing.numbers), allow_nan=False)
     assert drawing.configuration["data_hash"]
+
+
+def test_a_figure_of_networks_that_was_stopped_goes_on_and_drawn_again_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, recipes, recipe = SMALL["26"]
+    monkeypatch.setitem(getattr(module, recipes), "laptop", recipe)
+    expected = draw_figure("26", FigureSettings()).numbers
+
+    def stop(done: float, total: float) -> None:
+        if done > 0.4 * total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        draw_figure("26", FigureSettings(keep=tmp_path, on_progress=stop))
+    assert len(list(tmp_path.glob("*.nc"))) >= 1
+    trained: list[int] = []
+    train = training.train_grid
+    monkeypatch.setattr(
+        training, "train_grid", lambda *given, **more: (trained.append(1), train(*given, **more))[1]
+    )
+    assert draw_figure("26", FigureSettings(keep=tmp_path)).numbers == expected
+    assert len(trained) == 2  # of three grids, the first was whole
+    assert draw_figure("26", FigureSettings(keep=tmp_path)).numbers == expected
+    assert len(trained) == 2
 
 
 def test_a_figure_is_the_same_twice(tmp_path: Path) -> None:
