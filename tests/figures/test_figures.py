@@ -27,6 +27,7 @@ from superconsistency.figures import (
     training,
 )
 from superconsistency.figures.verdicts import REFUTED, SHOWN, UNDECIDED
+from superconsistency.neural import train_grid
 from superconsistency.records import to_json
 from superconsistency.simulations import Ensemble, schedule, simulate
 from superconsistency.theory import PlanarMap, parametrization, uniform_target
@@ -207,10 +208,13 @@ def test_a_figure_of_networks_that_was_stopped_goes_on_and_drawn_again_trains_no
         draw_figure("26", FigureSettings(keep=tmp_path, on_progress=stop))
     assert len(list(tmp_path.glob("*.nc"))) >= 1
     trained: list[int] = []
-    train = training.train_grid
-    monkeypatch.setattr(
-        training, "train_grid", lambda *given, **more: (trained.append(1), train(*given, **more))[1]
-    )
+    train = train_grid
+
+    def counted(*given: Any, **more: Any) -> Any:
+        trained.append(1)
+        return train(*given, **more)
+
+    monkeypatch.setattr(training, "train_grid", counted)
     assert draw_figure("26", FigureSettings(keep=tmp_path)).numbers == expected
     assert len(trained) == 2  # of three grids, the first was whole
     assert draw_figure("26", FigureSettings(keep=tmp_path)).numbers == expected
