@@ -72,16 +72,19 @@ def draw_transfer(axes: Axes, values: xr.DataArray) -> Axes:
 
 
 def draw_edge(axes: Axes, learning_rate: float, threshold: float = 2.0) -> Axes:
-    """The edge of stability as a dashed line: `2/eta0`, or another optimizer's threshold over eta0."""
+    """The edge of stability as a dashed line: `2/eta0`, or another optimizer's threshold over eta0.
+
+    Its name is at the left, where a sharpness that rises to it has not arrived yet.
+    """
     edge = threshold / learning_rate
     axes.axhline(edge, color="0.35", lw=0.8, ls="--")
     place: dict[str, Any] = {
         "xycoords": ("axes fraction", "data"),
-        "ha": "right",
+        "ha": "left",
         "va": "bottom",
         "fontsize": 7,
     }
-    axes.annotate(f"${threshold:g}/\\eta_0$", (1, edge), **place)
+    axes.annotate(f"${threshold:g}/\\eta_0$", (0.01, edge), **place)
     return axes
 
 

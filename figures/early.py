@@ -121,7 +121,7 @@ def _draw_against_width(axes: Any, sharpness: xr.DataArray, rate: float) -> None
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xlabel("width N")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     draw_edge(axes, rate)
 
 

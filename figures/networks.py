@@ -101,7 +101,7 @@ def figure_1(settings: FigureSettings) -> Drawing:
         )
         transfer = work.train(quick, recipe.widths, sorted(rates), 1)
         numbers |= _draw_row(row, curves, transfer, _TITLES[name])
-    panels[0, 1].legend(loc="lower left")
+    panels[1, 1].legend(loc="upper right")
     configuration = work.provenance(
         widths=recipe.widths, steps=steps, learning_rates=dict(recipe.rates), seeds_of_curves=recipe.seeds,
         shown=dict(recipe.shown),
