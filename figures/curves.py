@@ -1,4 +1,4 @@
-"""Curves of a record: a quantity against steps, and the best learning rate against width."""
+"""Curves of a record: a quantity against steps, and the best learning rate against width or depth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..records.consistency import SIZES
 from .style import LINES, ordered_colours
 
 if TYPE_CHECKING:
@@ -15,24 +16,25 @@ if TYPE_CHECKING:
 
 
 def draw_curves(axes: Axes, values: xr.DataArray, *, log: bool = True, band: bool = False) -> Axes:
-    """A quantity against steps: colour is width, line style learning rate; the geometric mean over seeds.
+    """A quantity against steps: colour is size, line style learning rate; the geometric mean over seeds.
 
     Parameters
     ----------
     axes
         Drawn into and returned.
     values
-        Dimensions (width, learning_rate, seed, step), positive on a logarithmic axis.
+        Dimensions (width or depth, learning_rate, seed, step), positive on a logarithmic axis.
     log
         Logarithmic vertical axis.
     band
         Shade the range over seeds.
     """
-    colours = ordered_colours(values.sizes["width"])
-    for colour, width in zip(colours, values["width"].to_numpy(), strict=True):
+    over = _size_of(values)
+    colours = ordered_colours(values.sizes[over])
+    for colour, size in zip(colours, values[over].to_numpy(), strict=True):
         for index, rate in enumerate(values["learning_rate"].to_numpy()):
-            runs = values.sel(width=width, learning_rate=rate).to_numpy()
-            label = width_label(width) if index == 0 else None
+            runs = values.sel({over: size, "learning_rate": rate}).to_numpy()
+            label = _size_label(over, size) if index == 0 else None
             steps = values["step"].to_numpy()
             axes.plot(steps, _centre(runs, log=log), color=colour, ls=LINES[index % len(LINES)], label=label)
             if band and len(runs) > 1:
@@ -46,21 +48,22 @@ def draw_curves(axes: Axes, values: xr.DataArray, *, log: bool = True, band: boo
 
 
 def draw_transfer(axes: Axes, values: xr.DataArray) -> Axes:
-    """A final loss against the learning rate, a curve a width, its best learning rate marked.
+    """A final loss against the learning rate, a curve a width or depth, its best learning rate marked.
 
     Parameters
     ----------
     axes
         Drawn into and returned.
     values
-        Dimensions (width, learning_rate); NaN where runs diverged.
+        Dimensions (width or depth, learning_rate); NaN where runs diverged.
     """
-    colours = ordered_colours(values.sizes["width"])
-    for colour, width in zip(colours, values["width"].to_numpy(), strict=True):
-        row = values.sel(width=width).dropna("learning_rate")
+    over = _size_of(values)
+    colours = ordered_colours(values.sizes[over])
+    for colour, size in zip(colours, values[over].to_numpy(), strict=True):
+        row = values.sel({over: size}).dropna("learning_rate")
         if row.size == 0:
             continue
-        axes.plot(row["learning_rate"], row, color=colour, marker="o", ms=2.5, label=width_label(width))
+        axes.plot(row["learning_rate"], row, color=colour, marker="o", ms=2.5, label=_size_label(over, size))
         best = row.isel(learning_rate=int(np.argmin(row.to_numpy())))
         axes.plot(best["learning_rate"], best, color=colour, marker="*", ms=9, mec="white", mew=0.5)
     rates = values["learning_rate"].to_numpy()
@@ -90,7 +93,17 @@ def draw_edge(axes: Axes, learning_rate: float, threshold: float = 2.0) -> Axes:
 
 def width_label(width: float) -> str:
     """A width for a legend."""
-    return "$N = \\infty$" if math.isinf(width) else f"$N = {width:.0f}$"
+    return _size_label("width", width)
+
+
+def _size_of(values: xr.DataArray) -> str:
+    """The dimension that curves differ in."""
+    return next(name for name in SIZES if name in values.dims)
+
+
+def _size_label(over: str, size: float) -> str:
+    number = "\\infty" if math.isinf(size) else f"{size:.0f}"
+    return f"${SIZES[over]} = {number}$"
 
 
 def _centre(runs: np.ndarray[Any, Any], *, log: bool) -> np.ndarray[Any, Any]:

@@ -70,7 +70,7 @@ def consistency(
     ----------
     values
         Dimensions (width, seed, step), or depth in place of width; positive, NaN where a run diverged
-        (`records.results.whole_widths` leaves out runs that are missing).
+        (`records.results.whole_sizes` leaves out runs that are missing).
     generator, resamples
         Draws the resamples of seeds, and how many of them.
     name
@@ -96,7 +96,9 @@ def consistency(
             "dimensions", tuple(map(str, values.dims)), accepted=f"{over}, seed and step",
             remedy="select one value of the others",
         )  # fmt: skip
-    table = values.rename({over: "width"}) if over != "width" else values
+    table = values
+    if over != "width":
+        table = values.drop_vars("width", errors="ignore").rename({over: "width"})
     require_whole("number of recorded steps", table.sizes["step"], least=2, example=10)
     judged = judge_width(table, generator, name=name, tolerance=tolerance, resamples=resamples)
     distances = distance_to_largest(values, over)

@@ -161,21 +161,23 @@ def _run(folder: str, key: str) -> dict[str, NDArray[Any]]:
     return RunStore(Path(folder)).load(key)
 
 
-def whole_widths(group: xr.Dataset) -> xr.Dataset:
-    """The widths of which every run is complete, at the learning rates that some run has.
+def whole_sizes(group: xr.Dataset, over: str = "width") -> xr.Dataset:
+    """The widths, or depths, of which every run is complete, at the learning rates that some run has.
 
     A run that is missing has not diverged: to judge without it would take it for one.
 
     Parameters
     ----------
     group
-        Dimensions (width, learning_rate, seed, step).
+        Dimensions (width or depth, learning_rate, seed, step).
+    over
+        `width` or `depth`.
     """
     done = group["completed"] == 1
-    tried = done.any(("width", "seed"))
+    tried = done.any((over, "seed"))
     kept = group.isel(learning_rate=tried.to_numpy())
     whole = (kept["completed"] == 1).all(("learning_rate", "seed"))
-    return kept.isel(width=whole.to_numpy())
+    return kept.isel({over: whole.to_numpy()})
 
 
 def export_results(results: xr.Dataset, path: Path) -> None:

@@ -16,8 +16,8 @@ from PIL import Image
 
 from ..errors import InputError, invalid
 from ..records import settled, versions
-from ..records.consistency import consistency
-from ..records.results import open_results, whole_widths
+from ..records.consistency import SIZES, consistency
+from ..records.results import open_results, whole_sizes
 from ..records.storage import read_json
 from ..records.transfer import transfer_verdict
 from .pictures import draw_group
@@ -70,7 +70,7 @@ class Machine(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Runs of a sweep that differ in width, learning rate and seed only."""
+    """Runs of a sweep that differ in width or depth, learning rate and seed only."""
 
     title: str
     sentences: list[str]
@@ -228,41 +228,55 @@ def summarise(path: Path, seed: int = 0) -> Summary:
             "results", str(path), accepted="a sweep's folder, or a record of runs", remedy="pass one of these"
         )
     done, planned = int((results["completed"] == 1).sum()), results["completed"].size
-    groups = [_group(title, lazy.load(), seed) for title, lazy in groups_of(results)]
+    groups = [_group(title, lazy.load(), over, seed) for title, lazy, over in groups_of(results)]
     return Summary(
         path.name, f"{done} of {planned} runs complete", groups, str(results.attrs["configuration"])
     )
 
 
-def _group(title: str, every: xr.Dataset, seed: int) -> Group:
-    """Verdicts and picture of the widths that are complete."""
-    group = whole_widths(every)
-    missing = sorted(set(every["width"].to_numpy().tolist()) - set(group["width"].to_numpy().tolist()))
+def groups_of(results: xr.Dataset) -> Iterator[tuple[str, xr.Dataset, str]]:
+    """Runs that differ in one size, learning rate and seed only: what they share, they, and the size.
+
+    Over the width at every depth, and over the depth at every width, where there are several; over the width
+    where there are several of neither.
+    """
+    several = [size for size in SIZES if results.sizes.get(size, 0) > 1]
+    for over in several or ["width"]:
+        axes = [str(name) for name in results.dims if name not in {over, "learning_rate", "seed", "step"}]
+        for place in np.ndindex(*(results.sizes[name] for name in axes)):
+            group = results.isel(dict(zip(axes, place, strict=True)))
+            if (group["completed"] == 1).any():
+                shared = ", ".join(f"{name} {_plain(group[name].item())}" for name in axes) or "all runs"
+                yield f"{shared}, over {over}" if len(several) > 1 else shared, group, over
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _group(title: str, every: xr.Dataset, over: str, seed: int) -> Group:
+    """Verdicts and picture of the sizes that are complete."""
+    group = whole_sizes(every, over)
+    missing = sorted(set(every[over].to_numpy().tolist()) - set(group[over].to_numpy().tolist()))
     if missing:
-        title += f" (without width {', '.join(f'{width:g}' for width in missing)}, where runs are missing)"
-    return Group(title, _sentences(group, np.random.default_rng(seed)), draw_group(group))
+        title += f" (without {over} {', '.join(f'{size:g}' for size in missing)}, where runs are missing)"
+    return Group(title, _sentences(group, over, np.random.default_rng(seed)), draw_group(group, over))
 
 
-def groups_of(results: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
-    """Runs that differ in width, learning rate and seed only, with what they have in common."""
-    axes = [str(name) for name in results.dims if name not in {"width", "learning_rate", "seed", "step"}]
-    for place in np.ndindex(*(results.sizes[name] for name in axes)):
-        group = results.isel(dict(zip(axes, place, strict=True)))
-        if (group["completed"] == 1).any():
-            yield ", ".join(f"{name} {group[name].item()}" for name in axes) or "all runs", group
-
-
-def _sentences(group: xr.Dataset, generator: np.random.Generator) -> list[str]:
+def _sentences(group: xr.Dataset, over: str, generator: np.random.Generator) -> list[str]:
     """Verdicts of one group; where the runs cannot support one, why not."""
     found = []
     if "loss" in group:
-        found.append(_attempt(lambda: transfer_verdict(settled(group["loss"]), generator).sentence))
+        losses = settled(group["loss"])
+        found.append(_attempt(lambda: transfer_verdict(losses, generator, over=over).sentence))
     for name in ("sharpness", "loss"):
         if name in group:
             for rate in group["learning_rate"].to_numpy():
                 values = group[name].sel(learning_rate=rate)
                 words = _attempt(
-                    lambda values=values, name=name: consistency(values, generator, name=name).sentence
+                    lambda values=values, name=name: (
+                        consistency(values, generator, name=name, over=over).sentence
+                    )
                 )
                 found.append(f"eta0 = {rate:g}: {words}")
     return found

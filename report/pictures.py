@@ -22,26 +22,28 @@ def plain_descent(group: xr.Dataset) -> bool:
     return optimizer == "sgd" and "momentum" not in str(group.attrs.get("configuration", ""))
 
 
-def draw_group(group: xr.Dataset) -> str | None:
+def draw_group(group: xr.Dataset, over: str = "width") -> str | None:
     """The picture as the address of itself; None where there is nothing to draw.
 
     Parameters
     ----------
     group
-        Runs that differ in width, learning rate and seed only.
+        Runs that differ in one size, learning rate and seed only.
+    over
+        `width` or `depth`.
     """
     final = settled(group["loss"]).mean("seed", skipna=False) if "loss" in group else None
     if final is None or not np.isfinite(final).any():
         return None
     with paper_style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.4))
-        draw_transfer(left, final.transpose("width", "learning_rate")).set_ylabel("final loss")
+        draw_transfer(left, final.transpose(over, "learning_rate")).set_ylabel("final loss")
         left.set_yscale("log")
-        best = float(final.mean("width").idxmin("learning_rate", skipna=True, fill_value=np.nan))
+        best = float(final.mean(over).idxmin("learning_rate", skipna=True, fill_value=np.nan))
         rate = best if np.isfinite(best) else float(final["learning_rate"][0])
         name = "sharpness" if "sharpness" in group else "loss"
         values = group[name].sel(learning_rate=[rate])
-        draw_curves(right, values.transpose("width", "learning_rate", "seed", "step"), band=True)
+        draw_curves(right, values.transpose(over, "learning_rate", "seed", "step"), band=True)
         right.set_ylabel(name)
         right.set_title(f"$\\eta_0 = {rate:g}$")
         if name == "sharpness" and plain_descent(group):

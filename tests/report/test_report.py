@@ -17,10 +17,12 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
+from superconsistency import open_results
 from superconsistency.claims import CLAIMS, Settings, verify
 from superconsistency.cli import main
 from superconsistency.errors import InputError
 from superconsistency.records import to_json
+from superconsistency.records.results import export_results
 from superconsistency.report import LARGEST, Contents, read_figures, read_ledger, render, summarise
 from superconsistency.sweeps import LatentModel, carry_out, here, look, make_plan, make_sweep
 from superconsistency.sweeps.engines import Place
@@ -160,6 +162,30 @@ def test_groups_of_results_have_verdicts_or_the_reason_why_there_is_none(sweep: 
         assert str(group.picture).startswith("data:image/png;base64,")
         assert len(sentences) == 7
         assert all(re.match(r"(no verdict|transfers|does not|eta0 = )", words) for words in sentences)
+
+
+def test_runs_that_differ_in_depth_are_judged_over_depth(sweep: Path, tmp_path: Path) -> None:
+    results = open_results(sweep).load().isel(parametrization=[0])
+    deeper = results.rename(width="depth").expand_dims(width=[4.0, 8.0])
+    deeper = deeper.transpose("parametrization", "depth", "width", "learning_rate", "seed", "step").copy(
+        deep=True
+    )
+    deeper["completed"][0, -1, 0] = 0  # at the greatest depth and width 4
+    export_results(deeper.assign_attrs(results.attrs), tmp_path / "all.nc")
+    over_width, over_depth = summarise(sweep), summarise(tmp_path / "all.nc")
+    titles = [group.title for group in over_depth.groups]
+    depths = results["width"].to_numpy().tolist()
+    assert [title for title in titles if title.endswith("over width")] == [
+        f"parametrization mup, depth {depth:g}, over width" for depth in depths[:-1]
+    ]
+    missing = f" (without depth {depths[-1]:g}, where runs are missing)"
+    whole = "parametrization mup, width 8, over depth"
+    assert titles[-2:] == [f"parametrization mup, width 4, over depth{missing}", whole]
+    said = over_depth.groups[-1].sentences
+    expected = [
+        words.replace("N = ", "L = ").replace("width", "depth") for words in over_width.groups[0].sentences
+    ]
+    assert said == expected
 
 
 # --- in a browser -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import xarray as xr
 from superconsistency import export_results, open_results, simulate
 from superconsistency.errors import InputError
 from superconsistency.records import load_record, save_record
-from superconsistency.records.results import whole_widths
+from superconsistency.records.results import whole_sizes
 from superconsistency.records.store import RunStore
 from superconsistency.simulations import Ensemble, schedule
 from superconsistency.sweeps import LatentModel, carry_out, here, look, make_plan, make_sweep
@@ -206,8 +206,8 @@ def test_an_export_leaves_the_results_lazy(folder: Path, tmp_path: Path) -> None
 def test_missing_runs_are_left_out_and_not_taken_for_diverged_ones(folder: Path) -> None:
     results = open_results(folder).load()
     group = results.isel(parametrization=0)
-    assert whole_widths(group).sizes["width"] == 3
+    assert whole_sizes(group).sizes["width"] == 3
     group["completed"][1, 0, 1] = 0
-    assert whole_widths(group)["width"].to_numpy().tolist() == [4, 16]
+    assert whole_sizes(group)["width"].to_numpy().tolist() == [4, 16]
     group["completed"][:, 1] = 0  # a rate that no width was asked for
-    assert whole_widths(group)["learning_rate"].to_numpy().tolist() == [0.2]
+    assert whole_sizes(group)["learning_rate"].to_numpy().tolist() == [0.2]
