@@ -20,6 +20,7 @@ DataDir = Annotated[
     Path | None, typer.Option(help="Folder with a data set in its official layout; default: digits.")
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch the official archive (checksum verified).")]
+Examples = Annotated[int | None, typer.Option(help="Train on a stratified subset of so many.")]
 Output = Annotated[Path | None, typer.Option(help="Where to write the result.")]
 Picture = Annotated[
     Path | None, typer.Option("--figure", help="Also draw the curves into this file (.png, .pdf).")

@@ -22,92 +22,100 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..neural.curvature import Estimate, Measurements, Meter
-    from ..neural.subject import Subject
+    from ..neural.subject import Choices, Subject
+
+
+_Factory = Annotated[
+    str,
+    typer.Argument(
+        help="package.module:function or file.py:function, returning the model or (model, optimizer)."
+    ),
+]
+_Data = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder with CIFAR-10, .npz or .pt with inputs and targets, or module:function; default: digits."
+    ),
+]
+_Examples = Annotated[int | None, typer.Option(help="Examples drawn from it; default: 512.")]
+_Loss = Annotated[str, typer.Option(help="cross-entropy, mse, squared, or module:function.")]
+_Quantities = Annotated[
+    str | None, typer.Option(help="What to measure, comma-separated; default: everything.")
+]
+_Count = Annotated[int, typer.Option(help="Eigenvalues at the top of the spectrum.")]
+_Tolerance = Annotated[float, typer.Option(help="Relative error of every eigenvalue.")]
+_TraceProducts = Annotated[int, typer.Option(help="Products for the trace.")]
+_Weights = Annotated[
+    Path | None, typer.Option(help="Weights to load: a state dict, or one with model and optimizer.")
+]
+_Rate = Annotated[float | None, typer.Option(help="Rate of the edge of stability; default: the optimizer's.")]
+_Plain = Annotated[
+    bool, typer.Option("--plain", help="Leave the optimizer out: plain Hessian, gradient descent.")
+]
+_Evaluation = Annotated[
+    bool, typer.Option("--eval", help="Call eval() on the model first: no dropout, stored norms.")
+]
+_Double = Annotated[bool, typer.Option("--double", help="Measure in double precision.")]
+_AtOnce = Annotated[int | None, typer.Option(help="Examples in memory at a time; default: all of them.")]
+_Differentiation = Annotated[
+    str, typer.Option(help="reverse, forward (less memory), or auto: the faster one here.")
+]
+_Spectrum = Annotated[
+    Path | None, typer.Option("--figure", help="Also draw the spectral density (.png, .pdf, .svg).")
+]
+_Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
 def curvature(
     *,
-    factory: Annotated[
-        str,
-        typer.Argument(
-            help="package.module:function or file.py:function, returning the model or (model, optimizer)."
-        ),
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder with CIFAR-10, .npz or .pt with inputs and targets, or module:function;"
-            " default: digits."
-        ),
-    ] = None,
-    examples: Annotated[int | None, typer.Option(help="Examples drawn from it; default: 512.")] = None,
-    loss: Annotated[str, typer.Option(help="cross-entropy, mse, squared, or module:function.")] = (
-        "cross-entropy"
-    ),
-    quantities: Annotated[
-        str | None, typer.Option(help="What to measure, comma-separated; default: everything.")
-    ] = None,
-    count: Annotated[int, typer.Option(help="Eigenvalues at the top of the spectrum.")] = 1,
-    tolerance: Annotated[float, typer.Option(help="Relative error of every eigenvalue.")] = 1e-3,
-    trace_products: Annotated[int, typer.Option(help="Products for the trace.")] = 32,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Weights to load: a state dict, or one with model and optimizer.")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Rate of the edge of stability; default: the optimizer's.")
-    ] = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Leave the optimizer out: plain Hessian, gradient descent.")
-    ] = False,
-    evaluation: Annotated[
-        bool, typer.Option("--eval", help="Call eval() on the model first: no dropout, stored norms.")
-    ] = False,
-    double: Annotated[bool, typer.Option("--double", help="Measure in double precision.")] = False,
-    examples_at_once: Annotated[
-        int | None, typer.Option(help="Examples in memory at a time; default: all of them.")
-    ] = None,
-    differentiation: Annotated[
-        str, typer.Option(help="reverse, forward (less memory), or auto: the faster one here.")
-    ] = "reverse",
+    factory: _Factory,
+    data: _Data = None,
+    examples: _Examples = None,
+    loss: _Loss = "cross-entropy",
+    quantities: _Quantities = None,
+    count: _Count = 1,
+    tolerance: _Tolerance = 1e-3,
+    trace_products: _TraceProducts = 32,
+    checkpoint: _Weights = None,
+    learning_rate: _Rate = None,
+    plain: _Plain = False,
+    evaluation: _Evaluation = False,
+    double: _Double = False,
+    examples_at_once: _AtOnce = None,
+    differentiation: _Differentiation = "reverse",
     output: Output = None,
-    figure: Annotated[
-        Path | None, typer.Option("--figure", help="Also draw the spectral density (.png, .pdf, .svg).")
-    ] = None,
+    figure: _Spectrum = None,
     seed: Seed = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: _Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure sharpness and curvature of a network of your own, every number with its error."""
-    from ..console import progress_bar
     from ..neural.curvature import Meter
-    from ..neural.subject import Choices, load_subject
+    from ..neural.subject import Choices
 
     options.check_outputs(output, figure)
     if learning_rate is not None:
         require_positive("learning rate", learning_rate, example=0.1)
+    names = None if quantities is None else [name.strip() for name in quantities.split(",")]
     meter = Meter(
-        None if quantities is None else [name.strip() for name in quantities.split(",")],
-        count=count,
-        tolerance=tolerance,
-        trace_products=trace_products,
-        seed=seed,
-        examples_at_once=examples_at_once,
-        differentiation=differentiation,
-    )
+        names, count=count, tolerance=tolerance, trace_products=trace_products, seed=seed,
+        examples_at_once=examples_at_once, differentiation=differentiation,
+    )  # fmt: skip
     choices = Choices(
-        factory,
-        data=data,
-        examples=examples,
-        loss=loss,
-        checkpoint=checkpoint,
-        learning_rate=learning_rate,
-        plain=plain,
-        evaluation=evaluation,
-        double=double,
-        seed=seed,
-        device=device,
-        examples_at_once=examples_at_once,
-    )
+        factory, data=data, examples=examples, loss=loss, checkpoint=checkpoint,
+        learning_rate=learning_rate, plain=plain, evaluation=evaluation, double=double, seed=seed,
+        device=device, examples_at_once=examples_at_once,
+    )  # fmt: skip
+    _measure(choices, meter, output, figure, as_json=as_json)
+
+
+def _measure(
+    choices: Choices, meter: Meter, output: Path | None, figure: Path | None, *, as_json: bool
+) -> None:
+    """Measure, keep, draw and show."""
+    from ..console import print_json, progress_bar
+    from ..neural.subject import load_subject
+
     with _users_code():
         subject = load_subject(choices)
         keep = _Keeper(output, subject, meter)
@@ -121,8 +129,6 @@ def curvature(
         document = keep(found.estimates, found)
         drawn = figure is not None and _draw(subject, found, figure)
     if as_json:
-        from ..console import print_json
-
         print_json(document)
     else:
         _show(subject, found, [path for path in (output, figure if drawn else None) if path])

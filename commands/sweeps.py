@@ -12,7 +12,7 @@ import typer
 
 from .. import options
 from ..errors import invalid, require_known
-from ..options import DataDir, DatasetName, Download, Json, Set
+from ..options import DataDir, DatasetName, Download, Examples, Json, Set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,50 +22,64 @@ if TYPE_CHECKING:
 _CLUSTERS = ("slurm",)
 
 
+_File = Annotated[
+    Path | None,
+    typer.Argument(help="TOML file of the grid; the flags below replace it.", show_default=False),
+]
+_Model = Annotated[str, typer.Option(help="network, or latent: Theorem 5.1's system.")]
+_Parametrizations = Annotated[str | None, typer.Option(help="Comma-separated, as all axes.")]
+_Architectures = Annotated[str | None, typer.Option("--architecture", "--network")]
+_Optimizers = Annotated[str | None, typer.Option()]
+_BatchSizes = Annotated[str | None, typer.Option(help="all: gradient descent.")]
+_Depths = Annotated[str | None, typer.Option(help="Of networks that have one.")]
+_Widths = Annotated[str | None, typer.Option("--widths", "--width")]
+_Rates = Annotated[str | None, typer.Option("--learning-rate", "--learning-rates", help="Base rates eta0.")]
+_Seeds = Annotated[int | None, typer.Option(help="Number of seeds.")]
+_Folder = Annotated[Path | None, typer.Option(help="Folder of the results; default: results/NAME.")]
+_Workers = Annotated[int | None, typer.Option(help="Processes on this machine; default: by cores.")]
+_Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler, tcp://HOST:PORT, instead.")
+]
+_Cluster = Annotated[
+    str | None, typer.Option(help="slurm: workers are its jobs, set in the file's [cluster].")
+]
+_Retry = Annotated[bool, typer.Option("--retry", help="Do runs that failed before again.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
+_Export = Annotated[
+    Path | None, typer.Option(help="Also write all results to one .nc, .zarr, .csv or .parquet.")
+]
+
+
 def sweep(
-    file: Annotated[
-        Path | None,
-        typer.Argument(help="TOML file of the grid; the flags below replace it.", show_default=False),
-    ] = None,
+    file: _File = None,
     *,
-    model: Annotated[str, typer.Option(help="network, or latent: Theorem 5.1's system.")] = "network",
-    parametrization: Annotated[str | None, typer.Option(help="Comma-separated, as all axes.")] = None,
-    architecture: Annotated[str | None, typer.Option("--architecture", "--network")] = None,
-    optimizer: Annotated[str | None, typer.Option()] = None,
-    batch_size: Annotated[str | None, typer.Option(help="all: gradient descent.")] = None,
-    depth: Annotated[str | None, typer.Option(help="Of networks that have one.")] = None,
-    widths: Annotated[str | None, typer.Option("--widths", "--width")] = None,
-    learning_rate: Annotated[
-        str | None, typer.Option("--learning-rate", "--learning-rates", help="Base rates eta0.")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds.")] = None,
+    model: _Model = "network",
+    parametrization: _Parametrizations = None,
+    architecture: _Architectures = None,
+    optimizer: _Optimizers = None,
+    batch_size: _BatchSizes = None,
+    depth: _Depths = None,
+    widths: _Widths = None,
+    learning_rate: _Rates = None,
+    seeds: _Seeds = None,
     settings: Set = None,
     dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     download: Download = False,
-    examples: Annotated[int | None, typer.Option(help="Train on a stratified subset of so many.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the results; default: results/NAME.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes on this machine; default: by cores.")] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler, tcp://HOST:PORT, instead.")
-    ] = None,
-    cluster: Annotated[
-        str | None, typer.Option(help="slurm: workers are its jobs, set in the file's [cluster].")
-    ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Do runs that failed before again.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
-    export: Annotated[
-        Path | None, typer.Option(help="Also write all results to one .nc, .zarr, .csv or .parquet.")
-    ] = None,
+    examples: Examples = None,
+    output: _Folder = None,
+    workers: _Workers = None,
+    scheduler: _Scheduler = None,
+    cluster: _Cluster = None,
+    retry: _Retry = False,
+    dry_run: _DryRun = False,
+    export: _Export = None,
     as_json: Json = False,
 ) -> None:
     """Train a grid of networks, or iterate one of latent systems; a killed sweep goes on where it was.
 
     Exit code 1 if runs failed.
     """
-    from ..console import progress_bar
-    from ..sweeps import make_plan, read_sweep
-
     flags = {
         "parametrization": parametrization, "architecture": architecture, "optimizer": optimizer,
         "batch_size": batch_size, "depth": depth, "width": widths, "learning_rate": learning_rate,
@@ -73,35 +87,43 @@ def sweep(
     }  # fmt: skip
     given = {name: _values(name, text) for name, text in flags.items() if text is not None}
     data = (dataset, None if data_dir is None else str(data_dir.resolve()), examples, 0, download)
-    cluster_options: dict[str, Any] = {}
-    if file is not None:
-        if given or settings or model != "network" or data != ("auto", None, None, 0, False):
-            accepted = "a file, or flags of the grid, the settings and the data"
-            raise invalid("flags", sorted(given), accepted=accepted, remedy="write them in the file")
-        asked, cluster_options = read_sweep(file)
-    else:
-        asked = _by_flags(model, given, settings or [], data)
+    asked, cluster_options = _asked(file, model, given, settings or [], data)
     if cluster is not None:
         require_known("cluster", cluster, _CLUSTERS)
     _check_export(export)
-    with progress_bar("checking the runs") as update:
-        plan = make_plan(asked, update)
+    plan = _planned(asked)
     folder = output or Path("results") / _name(file, plan)
     left = _look(plan, folder)
     if dry_run:
         _show_plan(plan, folder, left, cluster, cluster_options, as_json=as_json)
         return
-    with _place(
-        asked,
-        folder,
-        most=len(plan.keys) - len(left.done) - (0 if retry else len(left.failures)),
-        workers=workers,
-        scheduler=scheduler,
-        cluster=cluster,
-        cluster_options=cluster_options,
-    ) as place:
+    most = len(plan.keys) - len(left.done) - (0 if retry else len(left.failures))
+    places = {"workers": workers, "scheduler": scheduler, "cluster": cluster}
+    with _place(asked, folder, most, places, cluster_options) as place:
         _carry_out(plan, folder, place, left, retry=retry, as_json=as_json)
     _show_results(plan, folder, export, as_json=as_json)
+
+
+def _asked(
+    file: Path | None, model: str, given: Mapping[str, Any], settings: list[str], data: tuple[Any, ...]
+) -> tuple[Sweep, dict[str, Any]]:
+    """The sweep of the file, or of the flags, and what the file says of the cluster."""
+    from ..sweeps import read_sweep
+
+    if file is None:
+        return _by_flags(model, given, settings, data), {}
+    if given or settings or model != "network" or data != ("auto", None, None, 0, False):
+        accepted = "a file, or flags of the grid, the settings and the data"
+        raise invalid("flags", sorted(given), accepted=accepted, remedy="write them in the file")
+    return read_sweep(file)
+
+
+def _planned(asked: Sweep) -> Plan:
+    from ..console import progress_bar
+    from ..sweeps import make_plan
+
+    with progress_bar("checking the runs") as update:
+        return make_plan(asked, update)
 
 
 def _look(plan: Plan, folder: Path) -> Left:
@@ -175,18 +197,12 @@ def _name(file: Path | None, plan: Plan) -> str:
 
 @contextmanager
 def _place(
-    asked: Sweep,
-    folder: Path,
-    *,
-    most: int,
-    workers: int | None,
-    scheduler: str | None,
-    cluster: str | None,
-    cluster_options: Mapping[str, Any],
+    asked: Sweep, folder: Path, most: int, places: Mapping[str, Any], cluster_options: Mapping[str, Any]
 ) -> Iterator[Place]:
+    """Where so many runs are done, at most one of the places being given."""
     from .. import sweeps
 
-    if sum(value is not None for value in (workers, scheduler, cluster)) > 1:
+    if sum(value is not None for value in places.values()) > 1:
         raise invalid(
             "places to run",
             "several",
@@ -195,12 +211,12 @@ def _place(
         )
     if most == 0:
         found = sweeps.local(1)
-    elif scheduler is not None:
-        found = sweeps.scheduler(scheduler, folder)
-    elif cluster is not None:
+    elif places["scheduler"] is not None:
+        found = sweeps.scheduler(places["scheduler"], folder)
+    elif places["cluster"] is not None:
         found = sweeps.slurm(cluster_options, folder)
     else:
-        found = sweeps.local(workers, getattr(asked.model, "threads", 1), most)
+        found = sweeps.local(places["workers"], getattr(asked.model, "threads", 1), most)
     with found as place:
         yield place
 

@@ -16,6 +16,7 @@ from ..options import (
     Device,
     Download,
     Every,
+    Examples,
     Json,
     Name,
     Network,
@@ -35,6 +36,20 @@ if TYPE_CHECKING:
     from ..neural import Dataset, TrainingConfig
     from ..neural.coordinates import CoordinateReport
 
+_Rates = Annotated[
+    str | None,
+    typer.Option(
+        "--learning-rate",
+        "--learning-rates",
+        help="Base rates eta0, comma-separated; default: 0.5 with SGD, 0.003 with Adam.",
+    ),
+]
+_Augment = Annotated[bool, typer.Option("--augment", help="Random crops, flips and rotations of images.")]
+_AsPublished = Annotated[
+    bool, typer.Option("--as-published", help="With all oddities of the published code.")
+]
+_Kept = Annotated[Path | None, typer.Option(help="Where to keep the record; default: results/train-....nc.")]
+
 _RATES = {"sgd": "0.5", "adam": "0.003", "adamw": "0.003"}
 """Learning rates where none is given."""
 
@@ -45,32 +60,19 @@ def train(
     parametrization: Name = "mup",
     optimizer: OptimizerName = "sgd",
     widths: Widths = "32,64,128",
-    learning_rate: Annotated[
-        str | None,
-        typer.Option(
-            "--learning-rate",
-            "--learning-rates",
-            help="Base rates eta0, comma-separated; default: 0.5 with SGD, 0.003 with Adam.",
-        ),
-    ] = None,
+    learning_rate: _Rates = None,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 256,
     seeds: Seeds = 3,
     batch_size: Annotated[str, typer.Option(help="Examples a step; all: gradient descent.")] = "128",
     every: Every = None,
-    augment: Annotated[
-        bool, typer.Option("--augment", help="Random crops, flips and rotations of images.")
-    ] = False,
+    augment: _Augment = False,
     settings: Set = None,
     dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     download: Download = False,
-    examples: Annotated[int | None, typer.Option(help="Train on a stratified subset of so many.")] = None,
-    as_published: Annotated[
-        bool, typer.Option("--as-published", help="With all oddities of the published code.")
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Where to keep the record; default: results/train-....nc.")
-    ] = None,
+    examples: Examples = None,
+    as_published: _AsPublished = False,
+    output: _Kept = None,
     figure: Picture = None,
     seed: Seed = 0,
     device: Device = "auto",

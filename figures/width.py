@@ -144,7 +144,7 @@ def draw_slopes(axes: Axes, slopes: Mapping[str, xr.Dataset], tolerance: float) 
     axes
         Drawn into and returned; between -0.1 and 0.1 its vertical axis is linear, beyond logarithmic.
     slopes
-        By parametrization, as `records.width_slopes` gives them.
+        By parametrization, as `records.slopes.width_slopes` gives them.
     tolerance
         Half the height of the shaded band in which width does not matter.
     """

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import InputError, invalid, require_known, require_whole
+from .slopes import width_slopes
 from .statistics import PowerLaw, power_law_fit
-from .width import WidthVerdict, judge_width, width_slopes
+from .width import WidthVerdict, judge_width
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -298,11 +298,8 @@ def spectral_density(
             on_progress(products + space.matvecs, draws * steps)
         products += space.matvecs
         if not finite:
+            nodes[:], weights[:] = math.nan, math.nan
             break
         values, vectors = space.ritz()
         nodes[draw], weights[draw] = values, vectors[0] ** 2
-    else:
-        return SpectralDensity(nodes, weights, operator.size, products)
-    return SpectralDensity(
-        np.full_like(nodes, math.nan), np.full_like(weights, math.nan), operator.size, products
-    )
+    return SpectralDensity(nodes, weights, operator.size, products)

@@ -385,10 +385,8 @@ def test_every_control_has_a_name_and_pictures_are_described(page: Chrome) -> No
     assert len(controls) > 20
     for control in controls:
         assert control.accessible_name
-    assert (
-        "infinite width: loss"
-        in str(page.find_element("id", "plane-picture").get_attribute("aria-label")).lower()
-    )
+    label = page.find_element("id", "plane-picture").get_attribute("aria-label")
+    assert "infinite width: loss" in str(label).lower()
 
 
 def test_the_page_opens_with_the_defaults_it_was_made_with(driver: Chrome, tmp_path: Path) -> None:

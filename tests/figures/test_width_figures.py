@@ -14,7 +14,7 @@ from superconsistency.errors import InputError
 from superconsistency.figures import FigureSettings, save_drawing
 from superconsistency.figures import width as width_figures
 from superconsistency.figures.style import paper_style
-from superconsistency.records.width import width_slopes
+from superconsistency.records.slopes import width_slopes
 from superconsistency.simulations.deviation import deviations
 from superconsistency.simulations.optimum import best_rates
 from superconsistency.theory import IsotropicTarget, parametrization

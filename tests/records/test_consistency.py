@@ -9,8 +9,9 @@ import pytest
 import xarray as xr
 from superconsistency.errors import InputError
 from superconsistency.records.consistency import consistency, distance_to_largest, growth
+from superconsistency.records.slopes import width_slopes
 from superconsistency.records.transfer import MOVES, OPEN, TRANSFERS, transfer_verdict
-from superconsistency.records.width import DEPENDS, INDEPENDENT, UNDECIDED, width_slopes
+from superconsistency.records.width import DEPENDS, INDEPENDENT, UNDECIDED
 
 WIDTHS = np.array([16.0, 32.0, 64.0, 128.0])
 STEPS = np.array([0, 1, 2, 4, 8, 16])

@@ -9,6 +9,7 @@ import xarray as xr
 from scipy import stats
 from superconsistency.errors import InputError
 from superconsistency.records import empty_record
+from superconsistency.records.slopes import width_slopes
 from superconsistency.records.statistics import (
     expansion,
     power_law_fit,
@@ -22,7 +23,6 @@ from superconsistency.records.width import (
     judge_training,
     judge_width,
     largest_change,
-    width_slopes,
     width_verdict,
 )
 
