@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 import math
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import require_known, require_whole
 from ..records import to_json, versions, write_atomically
 from ..theory import PlanarMap
+from .pages import content_policy
 from .style import PALETTE
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def interactive_portrait(defaults: PortraitDefaults | None = None) -> str:
     return _filled(
         _asset("portrait.html"),
         {
-            "policy": _policy(style, script),
+            "policy": content_policy(style, script),
             "style": style,
             "script": script,
             "settings": _embedded(settings),
@@ -139,16 +138,3 @@ def _filled(template: str, parts: Mapping[str, str]) -> str:
 def _embedded(settings: object) -> str:
     """JSON that can end no element of the page it stands in."""
     return json.dumps(to_json(settings), sort_keys=True, allow_nan=False).replace("</", "<\\/")
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing may be fetched or run but these two texts."""
-    return (
-        f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _source(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return f"'sha256-{digest}'"

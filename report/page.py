@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
 from ..errors import invalid
+from ..figures.pages import content_policy
 from ..records import to_json, write_atomically
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def render(contents: Contents) -> str:
     environment.filters["pretty"] = _pretty
     environment.filters["number"] = _number
     text = environment.get_template("report.html").render(
-        policy=_policy(style, script),
+        policy=content_policy(style, script),
         style=style,
         script=script,
         contents=contents,
@@ -77,18 +76,6 @@ def write_report(contents: Contents, path: Path) -> None:
 
 def _asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing may be fetched or run but these two texts."""
-    style_source, script_source = (
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-        for text in (style, script)
-    )
-    return (
-        f"default-src 'none'; script-src {script_source}; style-src {style_source}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def _counts(ledger: dict[str, Any] | None) -> dict[str, int]:
