@@ -91,7 +91,7 @@ def derive(
     as_json: Json = False,
 ) -> None:
     """Derive a statement step by step; without a name, list the statements. Exit code 1 if a step fails."""
-    from ..console import print_derivation, print_derivations, print_json, stdout
+    from ..console import print_derivation, print_derivations, print_json, progress_bar, stdout
     from ..theory.symbolic import DERIVATIONS, derivation
 
     if latex and (as_json or name is None):
@@ -100,7 +100,12 @@ def derive(
             given, name or "no name", accepted="a name with one of them", remedy="derive 5.1 --latex"
         )
     if name is None:
-        print_derivations([derivation(known) for known in DERIVATIONS], as_json=as_json)
+        found_all = []
+        with progress_bar("deriving") as update:
+            for known in DERIVATIONS:
+                found_all.append(derivation(known))
+                update(len(found_all), len(DERIVATIONS))
+        print_derivations(found_all, as_json=as_json)
         return
     found = derivation(name)
     if as_json:
