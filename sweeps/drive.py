@@ -111,7 +111,7 @@ def carry_out(
     tasks = _tasks(plan, folder, skipped)
     total = sum(task.cost for task in tasks) or 1.0
     done, broken = len(left.done), 0 if retry else len(left.failures)
-    account = Account(len(plan.keys), done, broken, min(place.workers, len(tasks)), 0.0)
+    account = Account(len(plan.keys), done, broken, place.running(len(tasks)), 0.0)
     if on_event is not None:
         on_event(account)
     waiting, work = len(tasks), 0.0
@@ -119,8 +119,7 @@ def carry_out(
         waiting -= 1
         work += outcome.task.cost
         done, broken = done + (not outcome.failed), broken + outcome.failed
-        running = min(place.workers, waiting)
-        account = Account(len(plan.keys), done, broken, running, work / total, outcome)
+        account = Account(len(plan.keys), done, broken, place.running(waiting), work / total, outcome)
         if on_event is not None:
             on_event(account)
     return account

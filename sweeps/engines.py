@@ -48,6 +48,12 @@ class Place(NamedTuple):
     engine: Engine
     workers: int
     words: str
+    alive: Callable[[], int] | None = None
+    """How many workers there are now; None: always as many."""
+
+    def running(self, waiting: int) -> int:
+        """Runs that are done now if so many have not ended."""
+        return min(waiting, self.workers if self.alive is None else self.alive())
 
 
 def here(tasks: Sequence[Task]) -> Iterator[Outcome]:
@@ -95,7 +101,7 @@ def local(workers: int | None = None, threads: int = 1, most: int | None = None)
         SpecCluster(workers=specs, scheduler=scheduler, silence_logs=50) as cluster,
         Client(cluster) as client,
     ):
-        yield Place(_on(client), count, f"in {count} processes of {threads} thread{'s' * (threads > 1)}")
+        yield _place(client, count, f"in {count} processes of {threads} thread{'s' * (threads > 1)}")
 
 
 @contextmanager
@@ -115,7 +121,7 @@ def scheduler(address: str, folder: Path) -> Iterator[Place]:
             remedy=f"start one with dask scheduler ({type(error).__name__})",
         ) from error  # fmt: skip
     with _configured(), client:
-        threads = [one["nthreads"] for one in client.scheduler_info(n_workers=-1)["workers"].values()]
+        threads = [one["nthreads"] for one in _workers(client).values()]
         count = len(threads)
         if not count:
             raise invalid("workers", 0, accepted="at least 1", remedy=f"start one: dask worker {address}")
@@ -125,7 +131,7 @@ def scheduler(address: str, folder: Path) -> Iterator[Place]:
                 remedy="start it with --nthreads 1",
             )  # fmt: skip
         _require_shared(client, folder)
-        yield Place(_on(client), count, f"on {count} workers of {address}")
+        yield _place(client, count, f"on {count} workers of {address}")
 
 
 @contextmanager
@@ -149,7 +155,7 @@ def slurm(options: Mapping[str, Any], folder: Path) -> Iterator[Place]:
         cluster.scale(jobs=jobs)
         client.wait_for_workers(1)
         _require_shared(client, folder)
-        yield Place(_on(client), jobs, f"in {jobs} SLURM jobs")
+        yield _place(client, jobs, f"in {jobs} SLURM jobs")
 
 
 def slurm_cluster(options: Mapping[str, Any]) -> tuple[Any, int]:
@@ -202,6 +208,16 @@ def slurm_cluster(options: Mapping[str, Any]) -> tuple[Any, int]:
     return cluster, jobs
 
 
+def _place(client: Client, count: int, words: str) -> Place:
+    return Place(_on(client), count, words, lambda: len(_workers(client)))
+
+
+def _workers(client: Client) -> dict[str, Any]:
+    """What the scheduler says of its workers, by address; what it said last where it does not answer."""
+    found: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    return found
+
+
 def _on(client: Client) -> Engine:
     """Runs on the workers of a client, one at each: the others wait here, and so for no busy worker."""
 
@@ -212,7 +228,7 @@ def _on(client: Client) -> Engine:
 
         def send() -> None:
             """As many as there are workers now."""
-            room = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+            room = max(1, len(_workers(client)))
             for task in islice(waiting, max(0, room - len(known))):
                 name = f"run-{task.key}-{secrets.token_hex(4)}"
                 known[name] = task

@@ -33,6 +33,7 @@ from superconsistency.sweeps import (
     make_sweep,
     scheduler,
 )
+from superconsistency.sweeps.drive import Account
 from superconsistency.sweeps.engines import Place
 from superconsistency.sweeps.models import Cell
 
@@ -68,9 +69,12 @@ def test_a_run_that_kills_four_workers_is_a_failure_and_stops_no_other(tmp_path:
     plan = make_plan(
         make_sweep(Deadly(dimension=4, steps=8), [{"width": [4, 8, 16], "seed": 0}, {"width": 4, "seed": 1}])
     )
+    seen: list[Account] = []
     with local(2) as place:
-        account = carry_out(plan, tmp_path, place, look(plan, tmp_path))
+        account = carry_out(plan, tmp_path, place, look(plan, tmp_path), on_event=seen.append)
     assert (account.done, account.failed) == (3, 1)
+    assert (seen[0].running, seen[-1].running) == (2, 0)
+    assert all(event.running <= 4 - event.done - event.failed for event in seen)
     assert list(look(plan, tmp_path).failures.values()) == [
         "4 workers that did it died: out of memory, or killed"
     ]
