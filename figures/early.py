@@ -121,8 +121,8 @@ def _draw_against_width(axes: Any, sharpness: xr.DataArray, rate: float) -> None
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xlabel("width N")
+    axes.axhline(2 / rate, color="0.35", lw=0.8, ls="--", label="$2/\\eta_0$")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    draw_edge(axes, rate)
 
 
 def _edge_numbers(sharpness: xr.DataArray, rate: float, title: str) -> dict[str, Any]:
