@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -34,6 +35,10 @@ _JOB_OPTIONS = (
 """What a sweep's file may say of SLURM's jobs."""
 
 _LISTS = ("job_extra_directives", "job_script_prologue", "worker_extra_args")
+
+_NO_PAGE = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+_UNSEEN = {"host": "127.0.0.1"} | _NO_PAGE
+"""Of what only this machine has to reach: whoever can connect to Dask can run code through it."""
 
 _PATIENCE = "10s"
 """For a scheduler to answer."""
@@ -90,15 +95,17 @@ def local(workers: int | None = None, threads: int = 1, most: int | None = None)
             "options": {
                 "nthreads": 1,
                 "memory_limit": None,
+                "silence_logs": logging.CRITICAL,
+                **_UNSEEN,
                 "env": {"CUDA_VISIBLE_DEVICES": names[index % gpus]} if gpus else {},
             },
         }
         for index in range(count)
     }
-    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "dashboard_address": None}}
+    scheduler = {"cls": Scheduler, "options": dict(_UNSEEN)}
     with (
         _configured(threads),
-        SpecCluster(workers=specs, scheduler=scheduler, silence_logs=50) as cluster,
+        SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
         Client(cluster) as client,
     ):
         yield _place(client, count, f"in {count} processes of {threads} thread{'s' * (threads > 1)}")
@@ -190,14 +197,13 @@ def slurm_cluster(options: Mapping[str, Any]) -> tuple[Any, int]:
     cores = settings.pop("cores")
     require_whole("cores", cores if isinstance(cores, int) else -1, least=1, most=1024, example=4)
     prologue = [*_exports(_environment(cores)), *settings.pop("job_script_prologue", [])]
-    scheduler_options = {"dashboard": False, "dashboard_address": None}
     try:
         cluster = SLURMCluster(
             cores=1,  # of Dask: runs that a job does at once
             processes=1,
             job_cpu=cores,
             job_script_prologue=prologue,
-            scheduler_options=scheduler_options,
+            scheduler_options=dict(_NO_PAGE),
             **settings,
         )
     except (TypeError, ValueError, RuntimeError) as error:

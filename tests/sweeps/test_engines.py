@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from superconsistency import open_results
 from superconsistency.cli import main
 from superconsistency.errors import InputError
-from superconsistency.sweeps import scheduler, slurm_cluster
+from superconsistency.sweeps import local, scheduler, slurm_cluster
 
 from .grids import LATENT, SIXTY, complete, same_bits, written
 
@@ -86,11 +87,28 @@ def _wait_for_workers(address: str, count: int) -> None:
         client.wait_for_workers(count, timeout=60)
 
 
-def test_two_processes_give_the_bits_of_one(tmp_path: Path) -> None:
+def test_two_processes_give_the_bits_of_one_and_print_nothing_of_their_own(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     grid = written(tmp_path, LATENT)
     for count in ("1", "2"):
         assert sweep(str(grid), "--output", str(tmp_path / count), "--workers", count) == 0
+    lines = [line for line in capfd.readouterr().err.splitlines() if "minutes left" not in line]
+    assert [line.partition(";")[0] for line in lines] == [
+        "16 runs, in this process",
+        "16 runs, in 2 processes of 1 thread",
+    ]
     assert same_bits(open_results(tmp_path / "1").load(), open_results(tmp_path / "2").load())
+
+
+def test_processes_of_this_machine_listen_to_it_alone() -> None:
+    with local(2):
+        me = psutil.Process()
+        sockets = [
+            place for one in (me, *me.children(recursive=True)) for place in one.net_connections("inet")
+        ]
+    addresses = {place.laddr.ip for place in sockets if place.status == psutil.CONN_LISTEN}
+    assert addresses == {"127.0.0.1"}
 
 
 def test_a_scheduler_that_does_not_answer_is_said_in_one_line(
