@@ -29,7 +29,7 @@ from superconsistency.sweeps import (
 )
 from superconsistency.sweeps.models import DataChoice
 
-REPETITIONS, RUNS = 3, 8
+REPETITIONS, RUNS = 5, 8
 RECORDS = 10_000
 
 OPENING = """
