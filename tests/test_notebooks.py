@@ -12,6 +12,8 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
+SHORTER = {"convnet_sharpness.ipynb": ("(8, 16, 32), (0, 1), 128", "(8, 16, 32), (0, 1), 24")}
+"""Settings, as a notebook has them and as they are here, where networks are trained for a picture's sake."""
 
 
 def test_there_is_a_notebook_for_the_theorems() -> None:
@@ -22,7 +24,12 @@ def test_there_is_a_notebook_for_the_theorems() -> None:
 def test_a_notebook_runs_from_top_to_bottom_and_no_claim_fails_in_it(name: str, tmp_path: Path) -> None:
     """In a process of its own, which Jupyter's threads and warnings need."""
     target = tmp_path / name
-    target.write_bytes((FOLDER / name).read_bytes())
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    if name in SHORTER:
+        usual, shorter = SHORTER[name]
+        assert text.count(usual) == 1
+        text = text.replace(usual, shorter)
+    target.write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", "from nbclient.cli import main; main()", "--inplace", str(target)],
         capture_output=True,
