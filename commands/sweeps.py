@@ -28,11 +28,15 @@ _File = Annotated[
 ]
 _Model = Annotated[str, typer.Option(help="network, or latent: Theorem 5.1's system.")]
 _Parametrizations = Annotated[str | None, typer.Option(help="Comma-separated, as all axes.")]
-_Architectures = Annotated[str | None, typer.Option("--architecture", "--network")]
-_Optimizers = Annotated[str | None, typer.Option()]
+_Architectures = Annotated[
+    str | None, typer.Option("--architecture", "--network", help="As of train; default: simple-convnet.")
+]
+_Optimizers = Annotated[str | None, typer.Option(help="sgd, adam or adamw; default: sgd.")]
 _BatchSizes = Annotated[str | None, typer.Option(help="all: gradient descent.")]
 _Depths = Annotated[str | None, typer.Option(help="Of networks that have one.")]
-_Widths = Annotated[str | None, typer.Option("--widths", "--width")]
+_Widths = Annotated[
+    str | None, typer.Option("--widths", "--width", help="inf is one of latent systems under muP and NTP.")
+]
 _Rates = Annotated[str | None, typer.Option("--learning-rate", "--learning-rates", help="Base rates eta0.")]
 _Seeds = Annotated[int | None, typer.Option(help="Number of seeds.")]
 _Folder = Annotated[Path | None, typer.Option(help="Folder of the results; default: results/NAME.")]
