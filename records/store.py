@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import invalid
+from ..errors import InputError, invalid
 from .schema import RUN_DIMENSIONS, SCHEMA_VERSION
 from .storage import read_json, read_values, save_record, write_atomically
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _MANIFEST = "sweep.json"
+_SHARE = ".share"
 _MOST_CELLS = 10**8
 _STALE = 3600.0
 """Seconds after which a file that was to be renamed counts as left behind."""
@@ -70,6 +71,32 @@ class RunStore:
     def checkpoint(self, key: str) -> Path:
         """Where a run under way keeps its state."""
         return self._inside("underway", key, ".checkpoint")
+
+    def tell(self, key: str, share: float) -> None:
+        """Say how far a run under way is, from 0 to 1; where that cannot be written it stays unsaid."""
+        with suppress(OSError, InputError):
+            write_atomically(self._share_path(key), lambda place: place.write_text(f"{share:.4f}"))
+
+    def shares(self) -> dict[str, float]:
+        """How far the runs under way have said to be, by key."""
+        names = (entry.name for entry in _entries(self.folder / "underway"))
+        keys = (name.removesuffix(_SHARE) for name in names if name.endswith(_SHARE))
+        return {key: self._share(key) for key in keys if _KEY.fullmatch(key)}
+
+    def forget(self, key: str) -> None:
+        """Of a run, how far it is."""
+        with suppress(OSError):
+            self._share_path(key).unlink(missing_ok=True)
+
+    def _share_path(self, key: str) -> Path:
+        return self._inside("underway", key, _SHARE)
+
+    def _share(self, key: str) -> float:
+        try:
+            value = float(self._share_path(key).read_text()[:32])
+        except (OSError, ValueError, InputError):  # it may have ended just now
+            return 0.0
+        return min(max(value, 0.0), 1.0) if math.isfinite(value) else 0.0
 
     def tidy(self) -> None:
         """Remove what processes that were killed while writing left behind, after an hour."""

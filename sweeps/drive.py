@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError
@@ -9,12 +11,15 @@ from ..records.store import RunStore
 from .tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from .engines import Place
     from .plan import Plan
     from .tasks import Outcome
+
+_INTERVAL = 2.0
+"""Seconds between accounts while no run ends."""
 
 
 class Account(NamedTuple):
@@ -25,7 +30,7 @@ class Account(NamedTuple):
     failed: int
     running: int
     work: float
-    """Part of this call's work that is over, from 0 to 1, by the runs' costs."""
+    """Part of this call's work that is over, from 0 to 1, by the runs' costs; those under way in part."""
     last: Outcome | None = None
     """The run that ended last."""
 
@@ -98,7 +103,8 @@ def carry_out(
     retry
         Whether runs that failed before are done again.
     on_event
-        Called with the account, first before any run and then whenever one ended.
+        Called with the account, first before any run, then whenever one ended and every two seconds, from one
+        thread at a time.
 
     Raises
     ------
@@ -109,20 +115,73 @@ def carry_out(
     store.write_manifest(plan.manifest)
     skipped = set(left.done) | (set() if retry else set(left.failures))
     tasks = _tasks(plan, folder, skipped)
-    total = sum(task.cost for task in tasks) or 1.0
-    done, broken = len(left.done), 0 if retry else len(left.failures)
-    account = Account(len(plan.keys), done, broken, place.running(len(tasks)), 0.0)
-    if on_event is not None:
-        on_event(account)
-    waiting, work = len(tasks), 0.0
-    for outcome in place.engine(tasks):
-        waiting -= 1
-        work += outcome.task.cost
-        done, broken = done + (not outcome.failed), broken + outcome.failed
-        account = Account(len(plan.keys), done, broken, place.running(waiting), work / total, outcome)
-        if on_event is not None:
-            on_event(account)
-    return account
+    broken = 0 if retry else len(left.failures)
+    account = Account(len(plan.keys), len(left.done), broken, place.running(len(tasks)), 0.0)
+    board = _Board(account, place, tasks, store, on_event)
+    with board.watched():
+        for outcome in place.engine(tasks):
+            board.over(outcome)
+    return board.account
+
+
+class _Board:
+    """The account of a sweep that is being done, and who is told of it."""
+
+    def __init__(
+        self,
+        account: Account,
+        place: Place,
+        tasks: Sequence[Task],
+        store: RunStore,
+        on_event: Callable[[Account], None] | None,
+    ) -> None:
+        self.account = account
+        self._place, self._store, self._on_event = place, store, on_event
+        self._costs = {task.key: task.cost for task in tasks}
+        self._total = sum(self._costs.values()) or 1.0
+        self._over = 0.0
+        self._lock, self._ended = threading.Lock(), threading.Event()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Tell of the account now, and again and again as runs under way say how far they are."""
+        for key in self._store.shares():
+            self._store.forget(key)  # said by a process that was killed
+        self._tell()
+        watch = threading.Thread(target=self._watch, daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            watch.join(2 * _INTERVAL)
+
+    def over(self, outcome: Outcome) -> None:
+        """A run ended."""
+        with self._lock:
+            self._over += self._costs.pop(outcome.task.key)
+            self.account = self.account._replace(
+                done=self.account.done + (not outcome.failed),
+                failed=self.account.failed + outcome.failed,
+                last=outcome,
+            )
+            self._tell()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_INTERVAL):
+            with (
+                self._lock,
+                suppress(Exception),
+            ):  # who awaits the runs finds out
+                self._tell()
+
+    def _tell(self) -> None:
+        begun = sum(self._costs.get(key, 0.0) * share for key, share in self._store.shares().items())
+        self.account = self.account._replace(
+            running=self._place.running(len(self._costs)), work=(self._over + begun) / self._total
+        )
+        if self._on_event is not None:
+            self._on_event(self.account)
 
 
 def _tasks(plan: Plan, folder: Path, skipped: set[str]) -> Sequence[Task]:

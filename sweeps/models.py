@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 Cell = tuple[tuple[str, Any], ...]
 """One run: its value on every axis."""
 
+Progress = Callable[[float, float], None]
+"""Is told of the work that is done, and of all."""
+
 ALL = "all"
 """Batch size of gradient descent."""
 
@@ -60,8 +64,8 @@ class Model(Protocol):
         """Work of the run, in any unit."""
         ...
 
-    def run(self, cell: Cell, checkpoint: Path) -> xr.Dataset:
-        """The run's record, gone on from the checkpoint where there is one."""
+    def run(self, cell: Cell, checkpoint: Path, on_progress: Progress) -> xr.Dataset:
+        """The run's record, gone on from the checkpoint where there is one; tells how far it is if it can."""
         ...
 
 
@@ -155,11 +159,11 @@ class NetworkModel:
         shared = tuple((name, value) for name, value in cell if name not in {"learning_rate", "seed"})
         return _network_cost(self, shared)
 
-    def run(self, cell: Cell, checkpoint: Path) -> xr.Dataset:
+    def run(self, cell: Cell, checkpoint: Path, on_progress: Progress) -> xr.Dataset:
         """As of `Model`."""
         grid, data = self.grid(cell), self.examples(cell).to(resolve_device(self.device))
         with _threads(self.threads):
-            return train_grid(grid, data, checkpoint=_usable(checkpoint))
+            return train_grid(grid, data, checkpoint=_usable(checkpoint), on_progress=on_progress)
 
     def examples(self, cell: Cell) -> Dataset:
         """The examples that the run's network is trained on, in main memory; read once in a process."""
@@ -224,9 +228,9 @@ class LatentModel:
         del cell
         return float(max(1, self.steps))
 
-    def run(self, cell: Cell, checkpoint: Path) -> xr.Dataset:
+    def run(self, cell: Cell, checkpoint: Path, on_progress: Progress) -> xr.Dataset:
         """As of `Model`; these runs are over before a checkpoint would be due."""
-        del checkpoint
+        del checkpoint, on_progress
         before = numba.get_num_threads()
         numba.set_num_threads(1)  # one run has nothing to share out
         try:

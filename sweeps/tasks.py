@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _LONGEST = 2000
 """Characters of a reason that are kept."""
+
+_SILENCE = 2.0
+"""Seconds between words of a run on how far it is."""
 
 
 class Task(NamedTuple):
@@ -74,15 +78,36 @@ def execute(task: Task) -> Outcome:
     try:
         checkpoint = store.checkpoint(task.key)
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        record = task.model.run(task.cell, checkpoint)
+        record = task.model.run(task.cell, checkpoint, _Told(store, task.key))
     except OutputError:
         raise
     except OSError as error:
         raise OutputError(f"{task.folder}: {error}") from error
     except Exception as error:  # a run may break in any way; the others go on
         return failed(task, reason_of(error))
+    finally:
+        store.forget(task.key)
     store.save(task.key, record)
     return Outcome(task, loss=last_loss({str(name): record[name].to_numpy() for name in record.data_vars}))
+
+
+class _Told:
+    """Says for those who wait how far a run is: the part that is done of what was left when it went on."""
+
+    def __init__(self, store: RunStore, key: str) -> None:
+        self.store, self.key = store, key
+        self.before: float | None = None
+        self.said = time.monotonic()
+
+    def __call__(self, done: float, whole: float) -> None:
+        """As training reports: work done, and in all."""
+        part = done / whole
+        if self.before is None:
+            self.before = part
+        now = time.monotonic()
+        if now - self.said > _SILENCE and self.before < 1:
+            self.said = now
+            self.store.tell(self.key, (part - self.before) / (1 - self.before))
 
 
 def failed(task: Task, reason: str) -> Outcome:

@@ -83,7 +83,7 @@ def records(folder: Path) -> dict[str, Any]:
     begun = time.perf_counter()
     with progress_bar("simulating and writing") as update:
         for index, (cell, key) in enumerate(zip(plan.sweep.cells, plan.keys, strict=True)):
-            store.save(key, model.run(cell, folder / "unused"))
+            store.save(key, model.run(cell, folder / "unused", lambda _done, _whole: None))
             update(index + 1, len(plan.keys))
     written = time.perf_counter() - begun
     done = subprocess.run(  # noqa: S603 - the program above

@@ -35,7 +35,7 @@ from superconsistency.sweeps import (
 )
 from superconsistency.sweeps.drive import Account
 from superconsistency.sweeps.engines import Place
-from superconsistency.sweeps.models import Cell
+from superconsistency.sweeps.models import Cell, Progress
 
 from .grids import LATENT, same_bits, written
 
@@ -47,10 +47,10 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not fi
 class Deadly(LatentModel):
     """A model whose runs at seed 1 kill the process that does them."""
 
-    def run(self, cell: Cell, checkpoint: Path) -> xr.Dataset:
+    def run(self, cell: Cell, checkpoint: Path, on_progress: Progress) -> xr.Dataset:
         if dict(cell)["seed"] == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().run(cell, checkpoint)
+        return super().run(cell, checkpoint, on_progress)
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Slow(LatentModel):
 
     done_quickly_by: int = 0
 
-    def run(self, cell: Cell, checkpoint: Path) -> xr.Dataset:
+    def run(self, cell: Cell, checkpoint: Path, on_progress: Progress) -> xr.Dataset:
         if os.getpid() != self.done_quickly_by:
             time.sleep(0.2)
-        return super().run(cell, checkpoint)
+        return super().run(cell, checkpoint, on_progress)
 
 
 def test_a_run_that_kills_four_workers_is_a_failure_and_stops_no_other(tmp_path: Path) -> None:
@@ -169,11 +169,11 @@ def test_retry_does_failed_runs_again_and_the_exit_code_is_1_until_none_fails(
     luck: list[int] = []
     run = LatentModel.run
 
-    def unlucky(self: LatentModel, cell: Cell, checkpoint: Path) -> xr.Dataset:
+    def unlucky(self: LatentModel, cell: Cell, checkpoint: Path, on_progress: Progress) -> xr.Dataset:
         done.append(cell)
         if not luck and dict(cell)["seed"] == 1 and dict(cell)["width"] == 8:
             raise RuntimeError("out of luck")
-        return run(self, cell, checkpoint)
+        return run(self, cell, checkpoint, on_progress)
 
     def sweep(*arguments: str) -> tuple[int, int, str]:
         """Exit code, runs that were done, and what was printed."""

@@ -32,7 +32,7 @@ from superconsistency.sweeps import (
     read_sweep,
 )
 from superconsistency.sweeps.engines import Place
-from superconsistency.sweeps.models import Cell
+from superconsistency.sweeps.models import Cell, Progress
 
 from .grids import LATENT, written
 
@@ -45,10 +45,10 @@ class Fragile(LatentModel):
 
     trigger: str = ""
 
-    def run(self, cell: Cell, checkpoint: Path) -> xr.Dataset:
+    def run(self, cell: Cell, checkpoint: Path, on_progress: Progress) -> xr.Dataset:
         if dict(cell)["seed"] == 1 and Path(self.trigger).exists():
             raise RuntimeError("out of luck")
-        return super().run(cell, checkpoint)
+        return super().run(cell, checkpoint, on_progress)
 
 
 @pytest.fixture
