@@ -56,6 +56,7 @@ class RecordKeeper:
         self.partial_path = output and output.with_name(f"{output.stem}.partial{output.suffix}")
         self._unsaved: xr.Dataset | None = None
         self._saved_at = -math.inf
+        self._complete = 0
 
     def earlier(self) -> xr.Dataset | None:
         """What an earlier run of this output left behind, if it did not end.
@@ -75,9 +76,11 @@ class RecordKeeper:
         return record
 
     def keep_partial(self, record: xr.Dataset) -> None:
-        """Keep an incomplete record beside the output, at most once in `_SECONDS`."""
+        """Keep an incomplete record beside the output, once in `_SECONDS` and whenever a run is complete."""
         self._unsaved = record
-        if time.monotonic() - self._saved_at >= _SECONDS:
+        complete = int((record["completed"] == 1).sum()) if "completed" in record else 0
+        if complete > self._complete or time.monotonic() - self._saved_at >= _SECONDS:
+            self._complete = complete
             self.flush()
 
     def flush(self) -> None:

@@ -3,7 +3,7 @@
 from .checkpoint import Checkpoint
 from .cohort import Cohort, Diverged, Measurement, Run
 from .config import TrainingConfig
-from .grid import Grid, forward_cost, train_grid
+from .grid import Grid, check_run, forward_cost, train_grid
 from .optimizers import Optimizer
 from .probe import Probe
 from .published import PUBLISHED
@@ -21,6 +21,7 @@ __all__ = [
     "Run",
     "Stream",
     "TrainingConfig",
+    "check_run",
     "forward_cost",
     "torch_generator",
     "train_grid",

@@ -105,7 +105,7 @@ class Grid:
                 "dtype": str(data.inputs.dtype).removeprefix("torch."),
                 "curvature_measured_on": probe.batch.examples,
                 "loss_measured_on": len(probe.targets[probe.evaluated]),
-                "stability_threshold": config.optimizer.threshold,
+                "stability_threshold": config.threshold,
                 "threads": torch.get_num_threads(),
             },
             data_hash=data.hash,
@@ -135,8 +135,8 @@ def train_grid(
     on_progress
         Called with (work done, in all), in multiply-adds of forward passes.
     on_measurement
-        Called with the record after each measurement, to save it, say: what is not run yet is NaN and not
-        `completed`.
+        Called with the record after each measurement and whenever runs are complete, to save it, say: what is
+        not run yet is NaN and not `completed`.
     resume
         An earlier record of the same grid, whose completed runs are taken over.
     checkpoint
@@ -165,8 +165,6 @@ def train_grid(
     with freed_memory_kept(), full_precision():
         for runs in _cohorts(grid, data, together=together):
             work.train(runs)
-    if on_measurement is not None:
-        on_measurement(record)
     if checkpoint is not None:
         checkpoint.clear()
     return record
@@ -204,6 +202,9 @@ class _Work:
                     self.on_measurement(self.record)
             for cell in cells.values():
                 self.record["completed"].values[cell] = 1
+            # Before the next cohort's checkpoint takes the place of this one's.
+            if self.on_measurement is not None:
+                self.on_measurement(self.record)
         self.finished += cost * self.grid.config.steps
 
     def _begin(self, runs: tuple[Run, ...]) -> Cohort:

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from superconsistency.errors import InputError
 from superconsistency.neural import Checkpoint, Grid, Optimizer, TrainingConfig, load_dataset, train_grid
 from superconsistency.neural.curvature import SpectrumTracker
 from superconsistency.neural.training.checkpoint import digest
+from superconsistency.records import RecordKeeper
 from superconsistency.theory import parametrization
 
 PROGRAM = Path(__file__).with_name("kill_and_resume.py")
@@ -114,3 +116,32 @@ def test_a_tracker_goes_on_from_its_state_with_the_same_bits(count: int) -> None
         found = second(Diagonal(values))
         assert found.values.tobytes() == pairs.values.tobytes()
         assert torch.equal(found.vectors, pairs.vectors)
+
+
+def test_what_was_complete_when_the_process_was_killed_is_not_done_again(tmp_path: Path) -> None:
+    """Killed after the next width's checkpoint has taken the place of the first one's."""
+    data = load_dataset("digits", examples=64)
+    grid = Grid(config(measure_every=4), (2, 3), (0.05,), (0,))
+    steps: list[float] = []
+
+    def count(done: float, _total: float, last: int = 6) -> None:
+        steps.append(done)
+        if len(steps) == last:
+            raise KeyboardInterrupt
+
+    def train(keeper: RecordKeeper, last: int) -> xr.Dataset:
+        return train_grid(
+            grid,
+            data,
+            checkpoint=Checkpoint(tmp_path / "checkpoint", seconds=0),
+            on_progress=lambda done, total: count(done, total, last),
+            on_measurement=keeper.keep_partial,
+            resume=keeper.earlier(),
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        train(RecordKeeper(tmp_path / "record.nc"), 6)
+    steps.clear()
+    resumed = train(RecordKeeper(tmp_path / "record.nc"), 100)
+    assert len(steps) == 8 - 5  # the sixth step was interrupted before its checkpoint
+    assert resumed.identical(train_grid(grid, data))
