@@ -101,6 +101,7 @@ def draw_record(record: xr.Dataset, quantities: Sequence[str]) -> Figure:
         if "sharpness" in quantities and record.sizes["learning_rate"] == 1:
             threshold = json.loads(record.attrs["configuration"]).get("stability_threshold", 2.0)
             panel = panels[0][list(quantities).index("sharpness")]
-            draw_edge(panel, float(record["learning_rate"][0]), threshold)
+            if threshold is not None:
+                draw_edge(panel, float(record["learning_rate"][0]), threshold)
         panels[0][0].legend()
         return figure

@@ -129,11 +129,17 @@ def _edge_numbers(sharpness: xr.DataArray, rate: float, title: str) -> dict[str,
     """Steps to nine tenths of the edge by width, NaN if some run never is there, and their exponent."""
     widths = [float(width) for width in sharpness["width"]]
     times = np.array([_steps_to_edge(sharpness.sel(width=width), rate) for width in widths])
+    diverged = sharpness.isnull().any("step").transpose("width", "seed").to_numpy() & np.isnan(times)
     means = times.mean(axis=1)
-    there = np.isfinite(means)
+    there = np.isfinite(means) & (means > 0)
+    late = np.isnan(times) & ~diverged
     numbers: dict[str, Any] = {
         f"{title}: {_TIME} by width": dict(zip(map(str, widths), means.tolist(), strict=True))
     }
+    if late.any():
+        numbers[f"{title}: part of the runs that never are there by width"] = late.mean(axis=1).tolist()
+    if diverged.any():
+        numbers[f"{title}: runs that diverged before by width"] = diverged.sum(axis=1).tolist()
     exponent, interval = math.nan, (-math.inf, math.inf)
     if there.sum() > 1:
         fit = power_law_fit(
@@ -144,7 +150,7 @@ def _edge_numbers(sharpness: xr.DataArray, rate: float, title: str) -> dict[str,
     numbers[f"{title}: interval of the exponent"] = interval
     final = width_dependence(settled(sharpness))
     numbers[f"{title}: slope of log final sharpness on log width"] = final.slope
-    numbers[f"{title}: interval of the slope"] = final.interval
+    numbers[f"{title}: interval of the slope"] = final.fair_interval
     return numbers
 
 
@@ -171,26 +177,36 @@ def _early_verdict(numbers: Mapping[str, Any]) -> str:
 
 
 def score_early(numbers: Mapping[str, Any]) -> str:
-    """Figure 24's claim, from the steps to the edge and the interval of their exponent in width."""
-    mup, ntp = (list(numbers[f"{title}: {_TIME} by width"].values()) for title in _TITLES.values())
+    """Figure 24's claim, from the steps to the edge and the interval of their exponent in width.
+
+    Widths with a run that is not there in time do not enter the exponent: where none of their runs is, that
+    speaks for itself, unless the other widths say the contrary.
+    """
     fast = within(numbers["μP: interval of the exponent"], _AS_FAST)
-    if any(math.isnan(time) for time in mup):
-        fast = REFUTED
     later = above(numbers["NTP: interval of the exponent"], 0.0)
-    if math.isfinite(ntp[0]) and math.isnan(ntp[-1]):
-        later = SHOWN
-    return all_of((fast, later))
+    (mup, mup_diverged), (ntp, ntp_diverged) = (
+        (
+            numbers.get(f"{title}: part of the runs that never are there by width", []),
+            bool(numbers.get(f"{title}: runs that diverged before by width")),
+        )
+        for title in _TITLES.values()
+    )
+    if any(mup):
+        fast = REFUTED if any(part == 1 for part in mup) and not all(part == 1 for part in mup) else UNDECIDED
+    if ntp and ntp[0] == 0 and ntp[-1] == 1:
+        later = UNDECIDED if later == REFUTED else SHOWN
+    return all_of((UNDECIDED if mup_diverged else fast, UNDECIDED if ntp_diverged else later))
 
 
 def _sharpening(sharpness: xr.DataArray, title: str) -> dict[str, Any]:
     """Largest sharpness of each run over its first: mean over seeds by width, extremes, slope on width."""
-    ratios = sharpness.max("step") / sharpness.isel(step=0)
+    ratios = sharpness.max("step", skipna=False) / sharpness.isel(step=0)  # NaN where a run diverged
     dependence = width_dependence(ratios)
     return {
         f"{title}: largest sharpness over the first by width": dependence.means,
         f"{title}: least and greatest over all runs": (float(ratios.min()), float(ratios.max())),
         f"{title}: slope on width": dependence.slope,
-        f"{title}: interval of the slope": dependence.interval,
+        f"{title}: interval of the slope": dependence.fair_interval,
     }
 
 

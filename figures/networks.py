@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -13,7 +14,7 @@ from .curves import draw_curves, draw_edge, draw_transfer
 from .drawing import Drawing
 from .style import PAGE
 from .training import Workshop
-from .verdicts import above, below, within
+from .verdicts import SHOWN, UNDECIDED, above, below, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,10 +137,10 @@ def _draw_row(row: Any, curves: xr.Dataset, transfer: xr.Dataset, title: str) ->
     return {
         f"{title}: learning rate of what follows": rate,
         f"{title}: slope and 95% interval at every rate shown": {
-            str(one): width_dependence(settled(sharpness).sel(learning_rate=one))[:2] for one in rates
+            str(one): _slope(settled(sharpness).sel(learning_rate=one)) for one in rates
         },
         f"{title}: slope of log final sharpness on log width": dependence.slope,
-        f"{title}: 95% interval of the slope": dependence.interval,
+        f"{title}: 95% interval of the slope": dependence.fair_interval,
         f"{title}: final sharpness by width": dependence.means,
         f"{title}: final sharpness over 2/eta0 by width": tuple(mean * rate / 2 for mean in dependence.means),
         f"{title}: best learning rate by width": moved.optima,
@@ -147,7 +148,12 @@ def _draw_row(row: Any, curves: xr.Dataset, transfer: xr.Dataset, title: str) ->
         f"{title}: drift of the best learning rate, factors of two a doubling": moved.drift,
         f"{title}: 95% interval of the drift": moved.interval,
         f"{title}: transfer in words": moved.words,
-    }
+    } | ({f"{title}: diverged runs": dependence.left_out} if dependence.left_out else {})
+
+
+def _slope(final: xr.DataArray) -> tuple[float, tuple[float, float]]:
+    found = width_dependence(final)
+    return found.slope, found.fair_interval
 
 
 def _verdict(numbers: Mapping[str, Any]) -> str:
@@ -157,9 +163,12 @@ def _verdict(numbers: Mapping[str, Any]) -> str:
         low, high = numbers[f"{title}: 95% interval of the slope"]
         over = numbers[f"{title}: final sharpness over 2/eta0 by width"]
         rate = numbers[f"{title}: learning rate of what follows"]
+        reach = f"95% {low:.3f} to {high:.3f}" if math.isfinite(low) else "no interval"
+        diverged = numbers.get(f"{title}: diverged runs", 0)
+        aside = f", {diverged} runs having diverged" if diverged else ""
         words.append(
             f"under {title} at eta0 = {rate:g} the final sharpness goes as width^{slope:.3f} "
-            f"(95% {low:.3f} to {high:.3f}), {over[0]:.2f} of 2/eta0 at the narrowest and {over[-1]:.2f} at "
+            f"({reach}){aside}, {over[0]:.2f} of 2/eta0 at the narrowest and {over[-1]:.2f} at "
             f"the widest; {numbers[f'{title}: transfer in words']}"
         )
     scored = ", ".join(f"{claim}: {verdict}" for claim, verdict in scores(numbers).items())
@@ -169,9 +178,12 @@ def _verdict(numbers: Mapping[str, Any]) -> str:
 def scores(numbers: Mapping[str, Any]) -> dict[str, str]:
     """The paper's claims, each with what the intervals say."""
     mup, ntp = _TITLES.values()
+    stays = within(numbers[f"{mup}: 95% interval of the drift"], _STILL)
+    if any(numbers[f"{mup}: best learning rate may lie beyond the grid"]) and stays == SHOWN:
+        stays = UNDECIDED  # the drift is that of the other widths
     return {
         f"sharpness free of width under {mup}": within(numbers[f"{mup}: 95% interval of the slope"], _FLAT),
         f"sharpness falls under {ntp}": below(numbers[f"{ntp}: 95% interval of the slope"], _FALLING),
-        f"best learning rate stays under {mup}": within(numbers[f"{mup}: 95% interval of the drift"], _STILL),
+        f"best learning rate stays under {mup}": stays,
         f"best learning rate moves under {ntp}": above(numbers[f"{ntp}: 95% interval of the drift"], 0.0),
     }

@@ -133,7 +133,7 @@ def _legend(axes: Any, widths: tuple[int, ...]) -> None:
 def _dependence(values: xr.DataArray, name: str) -> dict[str, Any]:
     """How an eigenvalue at the end goes with width."""
     found = width_dependence(settled(values).isel(learning_rate=0))
-    return {f"{name}: slope on width": found.slope, f"{name}: interval": found.interval}
+    return {f"{name}: slope on width": found.slope, f"{name}: interval": found.fair_interval}
 
 
 def _spectra_verdict(numbers: Mapping[str, Any]) -> str:

@@ -33,6 +33,14 @@ class WidthDependence(NamedTuple):
     left_out: int
     """Runs at finite widths that did not enter."""
 
+    @property
+    def fair_interval(self) -> tuple[float, float]:
+        """The interval for a verdict: infinite if runs were left out.
+
+        Those that survive where others diverge are no fair sample.
+        """
+        return (-math.inf, math.inf) if self.left_out else self.interval
+
 
 def width_dependence(values: xr.DataArray) -> WidthDependence:
     """Measure the dependence on width of a positive quantity with dimensions `width` and `seed`.

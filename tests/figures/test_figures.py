@@ -28,7 +28,7 @@ from superconsistency.figures import (
 )
 from superconsistency.figures.verdicts import REFUTED, SHOWN, UNDECIDED
 from superconsistency.neural import train_grid
-from superconsistency.records import to_json
+from superconsistency.records import settled, to_json
 from superconsistency.simulations import Ensemble, schedule, simulate
 from superconsistency.theory import PlanarMap, parametrization, uniform_target
 
@@ -131,13 +131,27 @@ SCORES: list[tuple[Any, dict[str, Any], str]] = [
                                "loss, N = 8: interval": (1.9, 2.1)}, REFUTED),
     (early.score_early, {"μP: steps to 0.9 of 2/eta0 by width": {"8": 40.0, "64": 40.0},
                          "NTP: steps to 0.9 of 2/eta0 by width": {"8": 40.0, "64": math.nan},
+                         "NTP: part of the runs that never are there by width": [0.0, 1.0],
                          "μP: interval of the exponent": (-0.1, 0.1),
                          "NTP: interval of the exponent": (-math.inf, math.inf)}, SHOWN),
+    (early.score_early, {"NTP: part of the runs that never are there by width": [0.0, 1.0],
+                         "μP: interval of the exponent": (-0.1, 0.1),
+                         "NTP: interval of the exponent": (-0.5, -0.4)}, UNDECIDED),
+    (early.score_early, {"NTP: part of the runs that never are there by width": [0.0, 0.25],
+                         "μP: interval of the exponent": (-0.1, 0.1),
+                         "NTP: interval of the exponent": (-0.5, -0.4)}, REFUTED),
+    (early.score_early, {"NTP: runs that diverged before by width": [0, 1],
+                         "μP: interval of the exponent": (-0.1, 0.1),
+                         "NTP: interval of the exponent": (0.4, 0.5)}, UNDECIDED),
     (early.score_early, {"μP: steps to 0.9 of 2/eta0 by width": {"8": 20.0, "64": 30.0},
                          "NTP: steps to 0.9 of 2/eta0 by width": {"8": math.nan, "64": math.nan},
                          "μP: interval of the exponent": (-0.1, 0.1),
                          "NTP: interval of the exponent": (-math.inf, math.inf)}, UNDECIDED),
+    (early.score_early, {"μP: part of the runs that never are there by width": [0.0, 0.5],
+                         "μP: interval of the exponent": (-0.1, 0.1),
+                         "NTP: interval of the exponent": (0.5, 0.9)}, UNDECIDED),
     (early.score_early, {"μP: steps to 0.9 of 2/eta0 by width": {"8": 20.0, "64": math.nan},
+                         "μP: part of the runs that never are there by width": [0.0, 1.0],
                          "NTP: steps to 0.9 of 2/eta0 by width": {"8": 20.0, "64": 90.0},
                          "μP: interval of the exponent": (-0.1, 0.1),
                          "NTP: interval of the exponent": (0.5, 0.9)}, REFUTED),
@@ -168,8 +182,57 @@ def test_figure_1_scores_four_claims() -> None:
         "NTP: 95% interval of the slope": (-0.5, -0.35),
         "μP: 95% interval of the drift": (0.4, 0.6),
         "NTP: 95% interval of the drift": (0.2, 0.8),
+        "μP: best learning rate may lie beyond the grid": (False, False, False),
     }
     assert list(networks.scores(numbers).values()) == [UNDECIDED, SHOWN, REFUTED, SHOWN]
+
+
+def test_a_best_rate_that_leaves_the_grid_does_not_stay() -> None:
+    numbers = {
+        "μP: 95% interval of the slope": (-0.01, 0.01),
+        "NTP: 95% interval of the slope": (-0.5, -0.35),
+        "μP: 95% interval of the drift": (-0.01, 0.01),
+        "NTP: 95% interval of the drift": (0.2, 0.8),
+        "μP: best learning rate may lie beyond the grid": (False, False, True),
+    }
+    assert list(networks.scores(numbers).values()) == [SHOWN, SHOWN, UNDECIDED, SHOWN]
+
+
+def sharpening(exponent: float, broken: bool = False) -> xr.DataArray:
+    """Four seeds at four widths, at 0.9 of an edge of 2 after 20 (width/8)^exponent steps."""
+    steps, widths = np.arange(0, 200, 4), np.array([8, 16, 32, 64])
+    arrival = 20 * (widths / 8.0) ** exponent
+    values = 1.8 * steps / arrival[:, None, None] * np.array([1.0, 1.02, 0.98, 1.01])[None, :, None]
+    if broken:
+        values[-1, 0, 3:] = np.nan
+    axes = {"width": widths, "seed": range(4), "step": steps}
+    return xr.DataArray(values, axes, tuple(axes))
+
+
+def test_a_run_that_diverged_does_not_count_as_one_that_comes_to_the_edge_late() -> None:
+    for name in ("μP", "NTP"):
+        for broken in (False, True):
+            numbers = early._edge_numbers(sharpening(-0.4, broken), 1.0, name)
+            assert (f"{name}: runs that diverged before by width" in numbers) is broken
+    mup = early._edge_numbers(sharpening(0.0), 1.0, "μP")
+    verdicts = [
+        early.score_early(mup | early._edge_numbers(sharpening(exponent, broken), 1.0, "NTP"))
+        for exponent, broken in ((0.4, False), (-0.4, False), (-0.4, True), (0.4, True))
+    ]
+    assert verdicts == [SHOWN, REFUTED, UNDECIDED, UNDECIDED]
+
+
+def test_networks_at_the_edge_from_the_start_have_no_exponent() -> None:
+    numbers = early._edge_numbers(sharpening(0.0) + 5, 1.0, "μP")
+    assert math.isnan(numbers["μP: exponent of these steps in width"])
+
+
+def test_the_slope_of_those_that_survive_is_no_verdict() -> None:
+    final = sharpening(0.0).isel(step=slice(-3, None)).copy()
+    final[1:, 0] = np.nan
+    slope, interval = networks._slope(settled(final))
+    assert math.isfinite(slope)
+    assert interval == (-math.inf, math.inf)
 
 
 SMALL = {
