@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ...errors import invalid, require_distinct, require_known, require_whole
+from ...errors import invalid, require_distinct, require_integer, require_known, require_whole
 from ...theory import SGD, regime
-from ..training import Run, TrainingConfig
+from ..training import Run, TrainingConfig, check_run
 
 if TYPE_CHECKING:
     from ...theory import Parametrization
@@ -52,7 +52,7 @@ class CoordinateCheck:
     width
         Where the depth varies.
     steps
-        At which changes are measured; the last of them is judged.
+        At which changes are measured, ascending; the last of them is judged.
     seeds
         Of initialisation and data order.
     expected
@@ -78,8 +78,15 @@ class CoordinateCheck:
         require_known("size", self.size, (WIDTH, DEPTH))
         require_distinct(f"{self.size}s", self.sizes)
         require_whole(f"number of {self.size}s", len(self.sizes), least=2, example=4)
+        for step in self.steps:
+            require_integer("step", step, least=1, example=1)
         require_distinct("steps", self.steps)
+        if list(self.steps) != sorted(self.steps):
+            raise invalid("steps", self.steps, accepted="ascending", remedy="pass (1, 2, 3), say")
         require_distinct("seeds", self.seeds)
+        for width in self.sizes if self.size == WIDTH else (self.width,):
+            for seed in self.seeds:
+                check_run(width, self.learning_rate, seed)
         if self.config.frozen:
             accepted = "nothing in a coordinate check"
             raise invalid("frozen", self.config.frozen, accepted=accepted, remedy="train all layers")
@@ -105,6 +112,8 @@ class CoordinateCheck:
             quantities=(),
             augmentation=None,
             measure_at=None,
+            measure_every=max(self.steps),
+            give_up=None,
         )
         width = size if self.size == WIDTH else self.width
         if self.size == DEPTH:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def few_examples(data: Dataset, examples: int | None) -> Dataset:
     """The first examples of a shuffled data set."""
-    count = examples or (1 if data.kind == TOKENS else 16)
+    count = (1 if data.kind == TOKENS else 16) if examples is None else examples
     if examples is None and data.kind == TOKENS:
         data = data._replace(inputs=data.inputs[:, :8], targets=data.targets[:, :8])
     require_whole("examples", count, least=1, most=data.examples, example=16)
@@ -73,40 +73,43 @@ class MeasuredNetwork:
         }
 
     def measured(self, steps: Sequence[int]) -> dict[str, dict[str, Array]]:
-        """Every quantity at every step, by name."""
+        """Every quantity at every step, by name; NaN at steps that a network which diverges does not take."""
         start = self._passes()
         shares = self._shares(start)
         start = {name: _Pass(*(part.detach() for part in seen)) for name, seen in start.items()}
         logits = self._logits(start)
         weights = {name: value.detach().clone() for name, value in self.weights.items()}
-        changes: dict[str, dict[str, list[float]]] = {name: {} for name in self.rows}
+        changes = {name: self._changing(name, len(steps)) for name in self.rows}
 
         @torch.no_grad()
         def note(cohort: Cohort) -> None:
             if cohort.step not in steps:
                 return
-            now = self._passes()
+            now, place = self._passes(), steps.index(cohort.step)
             for name, layer in self.layers.items():
                 total = now[name].outputs - start[name].outputs
                 own = layer(start[name].inputs) - start[name].outputs
                 for quantity, part in ((CHANGE, total), (OWN_CHANGE, own)):
-                    _enter(changes[name], quantity, (shares[name] * part.abs()).sum())
-                _enter(changes[name], LATER, now[name].outputs.abs().mean())
+                    changes[name][quantity][place] = float((shares[name] * part.abs()).sum())
+                changes[name][LATER][place] = float(now[name].outputs.abs().mean())
             for name, value in self.weights.items():
-                _enter(changes[name], WEIGHT_CHANGE, (value - weights[name]).abs().mean())
+                changes[name][WEIGHT_CHANGE][place] = float((value - weights[name]).abs().mean())
             for name, values in self._logits(now).items():
-                _enter(changes[name], CHANGE, (values - logits[name]).abs().mean())
+                changes[name][CHANGE][place] = float((values - logits[name]).abs().mean())
 
         for _ in self.cohort.train(note) if steps else ():
             pass
         outputs = {name: seen.outputs for name, seen in start.items()} | logits
-        found: dict[str, dict[str, Array]] = {
-            name: {quantity: np.array(values) for quantity, values in parts.items()}
-            for name, parts in changes.items()
-        }
         for name, values in outputs.items():
-            found[name][ACTIVATION] = np.array(float(values.abs().mean()))
-        return found
+            changes[name][ACTIVATION] = np.array(float(values.abs().mean()))
+        return changes
+
+    def _changing(self, name: str, steps: int) -> dict[str, Array]:
+        """Room for what changes of a row, in a network that is trained."""
+        quantities = [CHANGE, OWN_CHANGE, LATER, WEIGHT_CHANGE]
+        if name not in self.layers:
+            quantities = [WEIGHT_CHANGE] if name in self.vectors else [CHANGE]
+        return {quantity: np.full(steps, np.nan) for quantity in quantities} if steps else {}
 
     @property
     def weights(self) -> dict[str, torch.nn.Parameter]:
@@ -144,10 +147,6 @@ class MeasuredNetwork:
             for hook in hooks:
                 hook.remove()
         return seen
-
-
-def _enter(row: dict[str, list[float]], quantity: str, value: torch.Tensor) -> None:
-    row.setdefault(quantity, []).append(float(value))
 
 
 class _Pass(NamedTuple):

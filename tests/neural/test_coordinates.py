@@ -223,3 +223,43 @@ def test_a_size_without_finite_values_fails_and_is_named(digits: Dataset) -> Non
 def test_a_fit_that_is_not_known_well_does_not_pass(digits: Dataset) -> None:
     report = checked(digits, parametrization("mup"), seeds=2)
     assert report.verdict == UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": (3, 1)}, "steps is .*ascending"),
+        ({"steps": (0, 1)}, "step is 0"),
+        ({"steps": (1.5, 2)}, "step is 1.5"),
+        ({"steps": ()}, "steps"),
+        ({"learning_rate": -0.01}, "learning rate is -0.01"),
+        ({"learning_rate": float("nan")}, "learning rate is nan"),
+        ({"seeds": (-1, 2)}, "seed is -1"),
+        ({"sizes": (0, 8)}, "width is 0"),
+    ],
+)
+def test_a_check_that_makes_no_sense_is_refused(changes: dict[str, Any], words: str) -> None:
+    settings: dict[str, Any] = {"learning_rate": 0.1, "sizes": (4, 8), "seeds": (0,)}
+    with pytest.raises(InputError, match=words):
+        CoordinateCheck(TrainingConfig(parametrization("mup")), **(settings | changes))
+
+
+@pytest.mark.parametrize("steps", [(1,), (1, 2, 8)])
+def test_networks_that_diverge_fail_and_have_no_values_from_there_on(
+    steps: tuple[int, ...], digits: Dataset
+) -> None:
+    """Whatever the settings say of when to measure and when to give up."""
+    config = TrainingConfig(
+        parametrization("mup"), architecture=network("mlp"), loss="mse", measure_every=1, give_up=2
+    )
+    check = CoordinateCheck(config, 1e25, sizes=(4, 8), steps=steps, seeds=(0, 1))
+    report = coordinate_check(check, digits)
+    assert report.verdict == FAILED
+    assert report.record["change"].sizes["step"] == len(steps)
+    assert not np.isfinite(report.record["change"].isel(step=-1).sel(layer="readout")).all()
+    np.testing.assert_array_equal(np.isfinite(report.record["activation"].isel(step=0)), True)
+
+
+def test_no_examples_are_refused(digits: Dataset) -> None:
+    with pytest.raises(InputError, match="examples is 0"):
+        few_examples(digits, 0)
