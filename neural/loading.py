@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 
 from ..errors import InputError, invalid, require_whole
 from .curvature import Batch
@@ -216,10 +216,13 @@ def _tensor(data: str, name: str, value: Any) -> torch.Tensor:
 def _arrays(path: Path) -> dict[str, Array]:
     """The arrays of an .npz file, none of which may hold Python objects."""
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in ("inputs", "targets") if name in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as opened:
+            found = np.load(opened, allow_pickle=False)
+            if isinstance(found, NpzFile):
+                return {name: found[name] for name in ("inputs", "targets") if name in found}
+    except Exception as error:  # a hostile file can raise anything; all of it means the same
         raise _bad_data(str(path), words_of(error)) from error
+    raise _bad_data(str(path), "it is a single array")
 
 
 def _saved(what: str, path: Path) -> Any:

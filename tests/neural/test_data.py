@@ -15,7 +15,6 @@ from superconsistency.neural.data.cifar import (
     FOLDER,
     TEST_FILE,
     TRAINING_FILES,
-    _BatchUnpickler,
     read_batch,
 )
 
@@ -125,13 +124,23 @@ def test_what_is_no_batch_is_refused_in_one_line(tmp_path: Path, content: Any) -
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_cannot_set_attributes_of_what_it_may_name(tmp_path: Path) -> None:
-    content = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n}U\x08__name__U\x05pwnedsb."
-    (tmp_path / "batch").write_bytes(content)
-    before = dict(vars(_BatchUnpickler._ADMITTED["numpy.core.multiarray", "_reconstruct"]))
+@pytest.mark.parametrize("named", ["numpy.core.multiarray\n_reconstruct", "numpy\nndarray", "numpy\ndtype"])
+@pytest.mark.parametrize(
+    "state",
+    [
+        b"}U\x08__name__U\x05pwnedsb",
+        b"N}U\x07__new__cnumpy\ndtype\ns\x86b",
+        b"N}U\x08__call__cnumpy\ndtype\ns\x86b",
+        b"N}U\x0c__setstate__cnumpy\ndtype\ns\x86b",
+    ],
+)
+def test_a_file_cannot_change_what_it_may_name(named: str, state: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"\x80\x02c" + named.encode() + b"\n" + state + b".")
     with pytest.raises(InputError):
-        read_batch(tmp_path / "batch")
-    assert dict(vars(_BatchUnpickler._ADMITTED["numpy.core.multiarray", "_reconstruct"])) == before
+        read_batch(tmp_path / "bad")
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3072), dtype=np.uint8)
+    (tmp_path / "good").write_bytes(python_2_pickle(pixels, 7))
+    np.testing.assert_array_equal(read_batch(tmp_path / "good").pixels, pixels)
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path: Path) -> None:

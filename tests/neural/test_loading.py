@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import pickle
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +201,36 @@ def test_more_examples_than_there_are_and_unknown_kinds_of_data_are_refused(tmp_
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and nothing more")
     with pytest.raises(InputError, match="data is"):
         load_batch(tmp_path / "cut.npz")
+
+
+def zipped(header: bytes, flags: int = 0) -> bytes:
+    """An archive with one array of this header, marked with these flags."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        member = zipfile.ZipInfo("inputs.npy")
+        file.writestr(member, b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    content = bytearray(buffer.getvalue())
+    content[content.index(b"PK\x01\x02") + 8] |= flags
+    content[6] |= flags
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\x93NUMPY\x01\x00\x46\x00" + b"{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}"
+                     .ljust(69) + b"\n" + bytes(8), id="one array"),
+        pytest.param(zipped(b"{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999999,)}\n"),
+                     id="vast"),
+        pytest.param(zipped(b"{'descr': (((\n"), id="no header"),
+        pytest.param(zipped(b"{}\n", flags=1), id="encrypted"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_archive_of_arrays_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "data.npz").write_bytes(content)
+    with pytest.raises(InputError, match="data is") as caught:
+        load_batch(tmp_path / "data.npz")
+    assert "\n" not in str(caught.value)
 
 
 def test_files_cannot_run_code(tmp_path: Path, models: str) -> None:
