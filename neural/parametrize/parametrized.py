@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -101,6 +102,10 @@ class Parametrized:
         """
         require_known("optimizer", name, OPTIMIZERS)
         require_positive("learning rate", learning_rate, example=0.1)
+        for key in ("weight_decay", "eps"):
+            value = settings.get(key, 0.0)
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise invalid(key, value, accepted="a number of at least 0", remedy="leave it out")
         if name == ADAM and settings.get("weight_decay"):
             decay = settings["weight_decay"]
             raise invalid("weight decay", decay, accepted="0 with adam", remedy="pass adamw")

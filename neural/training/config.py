@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import invalid, require_distinct, require_integer, require_known
 from ...records import require_schedule, schedule
+from ...theory import SGD
 from ..curvature import CRITERIA
 from ..curvature.quantities import QUANTITIES
 from ..networks import SimpleConvNetSettings
 from .optimizers import Optimizer
-from .published import PUBLISHED, published_architecture, published_table
+from .published import (
+    MOMENTUM,
+    PUBLISHED,
+    SHARED_INITIALISATION,
+    published_architecture,
+    published_table,
+)
 
 if TYPE_CHECKING:
     from ...theory import Parametrization
@@ -125,6 +132,13 @@ class TrainingConfig:
             require_distinct("quantities", self.quantities)
         for name in self.oddities:
             require_known("published oddity", name, PUBLISHED)
+        if self.vary == INITIALISATION and SHARED_INITIALISATION in self.oddities:
+            raise invalid(
+                "vary",
+                self.vary,
+                accepted=f"both or data with {SHARED_INITIALISATION}, or all seeds would be one run",
+                remedy=f"leave vary out, or {SHARED_INITIALISATION}",
+            )
         _ = self.measured_steps
 
     @property
@@ -153,6 +167,12 @@ class TrainingConfig:
                 "measured steps", steps[-1], accepted=f"at most {self.steps}", remedy="take more steps"
             )
         return steps
+
+    @property
+    def threshold(self) -> float | None:
+        """As of `Optimizer`; None where momentum, as published, goes with the width."""
+        wide = MOMENTUM in self.oddities and self.optimizer.name == SGD and self.optimizer.momentum > 0
+        return None if wide else self.optimizer.threshold
 
     def factor(self, step: int) -> float:
         """The schedule's factor on the learning rate of the step after this many."""

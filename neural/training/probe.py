@@ -111,7 +111,7 @@ class Probe:
     ) -> dict[str, float]:
         """Curvature of a model in the metric of these roots, by variable of the record.
 
-        Without roots only what is free of the metric has a value.
+        Without roots there are no values, unless all that is asked for is free of the metric.
         """
         config = self.config
         if roots is None and not set(config.quantities) <= FREE_OF_METRIC:

@@ -331,3 +331,12 @@ def test_the_example_network_has_an_optimizer_with_the_rates_of_its_width() -> N
     outputs = model(torch.randn(4, 3, 32, 32))
     assert outputs.shape == (4, 10)
     assert sorted(group["lr"] for group in optimizer.param_groups) == pytest.approx([0.00075, 0.003, 0.012])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("weight_decay", "0.1"), ("weight_decay", -1.0), ("eps", None), ("eps", math.nan)]
+)
+def test_settings_of_an_optimizer_that_are_no_numbers_are_refused(name: str, value: Any) -> None:
+    found = parametrize(mlp(32), TABLE["mup"], base=mlp(16))
+    with pytest.raises(InputError, match=f"{name} is .*; accepted: a number of at least 0"):
+        found.optimizer("adamw", 0.1, **{name: value})

@@ -4,10 +4,12 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from superconsistency.errors import InputError
+from superconsistency.figures.drawing import draw_record
 from superconsistency.neural import (
     Augmentation,
     Grid,
@@ -341,3 +343,19 @@ def test_the_published_sharpness_is_the_eigenvalue_largest_in_modulus() -> None:
     record = train_grid(Grid(shared, (2,), (0.05,), (0,)), data).squeeze()
     assert float(record["sharpness"]) == pytest.approx(spectrum[np.abs(spectrum).argmax()], rel=0.05)
     assert math.isnan(record["sharpness_error"])
+
+
+def test_seeds_that_would_all_be_one_run_are_refused() -> None:
+    with pytest.raises(InputError, match=r"vary is initialisation; .*all seeds would be one run"):
+        config(vary="initialisation", as_published=("shared-initialisation",))
+    assert config(vary="data", as_published=("shared-initialisation",)).vary == "data"
+
+
+def test_the_edge_is_not_said_where_momentum_goes_with_the_width() -> None:
+    heavy = Optimizer(momentum=0.9)
+    assert config(optimizer=heavy).threshold == 3.8
+    assert config(optimizer=heavy, as_published=("momentum-over-width",)).threshold is None
+    assert config(as_published=("momentum-over-width",)).threshold == 2
+    odd = config(optimizer=heavy, as_published=("momentum-over-width",), quantities=("sharpness",))
+    record = train_grid(Grid(odd, (4,), (0.05,), (0,)), images())
+    plt.close(draw_record(record, ("sharpness",)))
