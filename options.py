@@ -57,7 +57,7 @@ Rates = Annotated[
 Every = Annotated[int | None, typer.Option(help="Steps between measurements; default: 16 intervals.")]
 
 
-def numbers(text: str, name: str) -> tuple[float, ...]:
+def numbers(text: str, name: str, example: str = "64,256,1024") -> tuple[float, ...]:
     """Numbers separated by commas; `inf` is one."""
     try:
         values = tuple(float(part) for part in text.split(","))
@@ -65,7 +65,7 @@ def numbers(text: str, name: str) -> tuple[float, ...]:
         values = (math.nan,)
     overflown = any(map(math.isinf, values)) and "inf" not in text.lower()
     if overflown or any(map(math.isnan, values)):
-        raise invalid(name, text, accepted="numbers separated by commas", remedy="write 64,256,1024, say")
+        raise invalid(name, text, accepted="numbers separated by commas", remedy=f"write {example}, say")
     return values
 
 

@@ -185,6 +185,9 @@ class _Keeper:
 def _heading(subject: Subject) -> str:
     objective = subject.objective
     metric = f"in the metric of {subject.optimizer}" if subject.optimizer else "plain Hessian"
+    count = len(objective.parameters)
+    if subject.held < count:
+        metric += f", which trains {subject.held} of {count} tensors"
     return (
         f"{type(objective.model).__name__} in {subject.mode} mode, {objective.size:,} parameters, "
         f"{str(objective.dtype).removeprefix('torch.')} on {objective.device}; "
@@ -219,8 +222,12 @@ def _draw(subject: Subject, found: Measurements, figure: Path) -> bool:
 
 
 def _known(found: Measurements, name: str) -> float | None:
+    """A quantity's value if it was found to its error."""
+    from ..neural.curvature import NOT_CONVERGED
+
     estimate = found.estimates.get(name)
-    return estimate.value if estimate and math.isfinite(estimate.value) else None
+    known = estimate is not None and math.isfinite(estimate.value) and estimate.kind != NOT_CONVERGED
+    return estimate.value if estimate is not None and known else None
 
 
 def _show(subject: Subject, found: Measurements, written: list[Path]) -> None:

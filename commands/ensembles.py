@@ -85,7 +85,7 @@ def edge_of_stability(
             theory.parametrization(parametrization),
             theory.IsotropicTarget(dim, target_norm),
             widths=options.numbers(widths, "width"),
-            relative_rates=options.numbers(relative_rates, "learning rate over the edge"),
+            relative_rates=options.numbers(relative_rates, "learning rate over the edge", "0.5,0.97"),
             seeds=options.seeds(seed, seeds),
             steps=steps,
             on_progress=progress,

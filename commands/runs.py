@@ -69,7 +69,7 @@ def simulate(
         theory.parametrization(parametrization),
         theory.IsotropicTarget(dim, target_norm),
         options.numbers(widths, "width"),
-        options.numbers(learning_rate, "learning rate"),
+        options.numbers(learning_rate, "learning rate", "0.5,1,2"),
         options.seeds(seed, seeds),
     )
     record_at = simulations.schedule(steps, max(1, steps // 16) if every is None else every)

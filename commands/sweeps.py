@@ -45,7 +45,7 @@ _Scheduler = Annotated[
     str | None, typer.Option(help="Address of a Dask scheduler, tcp://HOST:PORT, instead.")
 ]
 _Cluster = Annotated[
-    str | None, typer.Option(help="slurm: workers are its jobs, set in the file's [cluster].")
+    str | None, typer.Option(help="slurm: workers are its jobs, set in the file's table cluster.")
 ]
 _Retry = Annotated[bool, typer.Option("--retry", help="Do runs that failed before again.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
@@ -182,8 +182,12 @@ def _values(name: str, text: Any) -> Any:
     if name in {"parametrization", "architecture", "optimizer"}:
         return [part.strip() for part in text.split(",")]
     if name == "batch_size":
-        return [part if part == "all" else options.numbers(part, name)[0] for part in text.split(",")]
-    return list(options.numbers(text, name.replace("_", " ")))
+        return [
+            part if part == "all" else options.numbers(part, "batch size", "64,128 or all")[0]
+            for part in text.split(",")
+        ]
+    example = {"learning_rate": "0.5,1,2", "depth": "3,6,12"}.get(name, "64,256,1024")
+    return list(options.numbers(text, name.replace("_", " "), example))
 
 
 def _check_export(path: Path | None) -> None:

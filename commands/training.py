@@ -31,6 +31,8 @@ from ..options import (
 from .runs import earlier_record, interruptible, show_record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import xarray as xr
 
     from ..neural import Dataset, TrainingConfig
@@ -101,7 +103,7 @@ def train(
     grid = neural.Grid(
         config,
         tuple(options.whole(width) for width in options.numbers(widths, "width")),
-        options.numbers(learning_rate or _RATES[optimizer], "learning rate"),
+        options.numbers(learning_rate or _RATES[optimizer], "learning rate", "0.5,1,2"),
         options.seeds(seed, seeds),
     )
     place = neural.resolve_device(device)
@@ -165,6 +167,7 @@ def coordinate_check(
     from ..neural import coordinates
     from ..neural.settings import named_config
 
+    _require_used(settings or ())
     config = named_config(network, parametrization, optimizer, settings or ())
     table = config.parametrization
     text = sizes or ("64,128,256,512" if size == "width" else "3,6,12,24")
@@ -185,6 +188,20 @@ def coordinate_check(
     _show_coordinates(report, output, figure, as_json=as_json)
     if report.verdict != coordinates.PASSED:
         raise typer.Exit(1)
+
+
+def _require_used(settings: Sequence[str]) -> None:
+    """Refuse settings of the training that a coordinate check does not use."""
+    from dataclasses import fields
+
+    from ..neural import TrainingConfig
+    from ..neural.coordinates import USED
+
+    idle = {field.name for field in fields(TrainingConfig)} - USED
+    for pair in settings:
+        if (name := pair.partition("=")[0]) in idle:
+            accepted = "settings of network, optimizer and loss in a coordinate check"
+            raise invalid("--set", name, accepted=accepted, remedy="leave it out")
 
 
 def _show_coordinates(
@@ -232,7 +249,7 @@ def _batch_size(text: str) -> int | None:
     """A number, or None for all examples."""
     if text == "all":
         return None
-    values = options.numbers(text, "batch size")
+    values = options.numbers(text, "batch size", "128 or all")
     if len(values) > 1:
         raise invalid("batch size", text, accepted="one number, or all", remedy="pass 128, say")
     require_whole("batch size", values[0], least=1, example=128)

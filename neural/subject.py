@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from .loading import Built, Drawn
 
+_PRECISIONS = (torch.float32, torch.float64)
+"""In which eigenvalues of a Hessian can be found to a useful error."""
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -69,6 +72,12 @@ class Subject:
         return self.threshold / self.learning_rate if self.learning_rate else None
 
     @property
+    def held(self) -> int:
+        """Tensors of the objective that the optimizer trains; all of them without one."""
+        roots = self.metric.roots if self.metric else (1.0,) * len(self.objective.parameters)
+        return sum(not (isinstance(root, float) and root == 0) for root in roots)
+
+    @property
     def mode(self) -> str:
         """Of the model."""
         return "training" if self.objective.model.training else "evaluation"
@@ -112,6 +121,9 @@ def load_subject(choices: Choices) -> Subject:
     if choices.evaluation:
         built.model.eval()
     objective = Objective(built.model, _criterion(choices.loss), seed=choices.seed)
+    if objective.dtype not in _PRECISIONS:
+        dtype = str(objective.dtype).removeprefix("torch.")
+        raise invalid("dtype of the model", dtype, accepted="float32, float64", remedy="pass --double")
     batch = Batch(*(_placed(tensor, objective) for tensor in drawn.batch))
     _require_running(objective, batch, choices)
     optimizer = None if choices.plain else built.optimizer

@@ -148,7 +148,8 @@ def _own_values(file: h5py.File, name: str) -> NDArray[Any]:
 
 
 def _no_record(path: Path, error: Exception) -> InputError:
-    return invalid("record", str(path), accepted="a NetCDF record", remedy=f"check the path ({error})")
+    remedy = "it is damaged, or no record: make it anew" if path.is_file() else "check the path"
+    return invalid("record", str(path), accepted="a NetCDF record", remedy=f"{remedy} ({error})")
 
 
 def _check_content(written: object, values: Mapping[Any, Any], path: Path) -> None:

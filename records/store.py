@@ -120,11 +120,23 @@ class RunStore:
             If it is missing, damaged, or another run's.
         """
         path = self.path(key)
-        attrs, values = read_values(path)
+        try:
+            attrs, values = read_values(path)
+        except InputError as error:
+            why = "" if error.__cause__ is None else f": {_words(error.__cause__)}"
+            raise invalid(
+                "run",
+                str(path),
+                accepted=f"a whole file (it is damaged{why})",
+                remedy="give the sweep's command again, which does such runs anew",
+            ) from error
         known = str(attrs.get("key")) == key and "content_hash" in attrs
         if not known or not np.all(values.get("completed", 0) == 1):
             raise invalid(
-                "run", str(path), accepted="the run that the name says", remedy="remove it and sweep again"
+                "run",
+                str(path),
+                accepted="the run that the name says",
+                remedy="give the sweep's command again",
             )
         return values
 
@@ -222,7 +234,7 @@ def _entries(folder: Any) -> list[os.DirEntry[str]]:
         return []
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())[:160]
 
 

@@ -346,6 +346,8 @@ def _as_value(name: str, kind: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         accepted = "numbers, or all" if kind == "size" else "numbers"
         raise invalid(name, value, accepted=accepted, remedy="write them without quotes")
+    if math.isnan(value):
+        raise invalid(name, "nan", accepted="numbers", remedy="correct it")
     if not abs(value) < 1e300 and value != math.inf:
         raise invalid(name, str(value), accepted="numbers below 1e300", remedy="pass a smaller one")
     if kind == "number":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, invalid, require_known, require_whole
+from ..errors import InputError, invalid, require_distinct, require_known, require_whole
 from ..records import versions
 from ..records.store import Manifest, run_key
 from .models import MODELS, DataChoice, LatentModel, NetworkModel, as_values, describe
@@ -192,6 +192,7 @@ def _filled(model: Model, grid: Mapping[str, Any], label: str) -> dict[str, tupl
             if not several:
                 raise invalid(name, several, accepted="at least one value", remedy="leave the axis out")
             found[name] = as_values(name, axis, several)
+            require_distinct(name.replace("_", " "), found[name])
     return found
 
 
@@ -212,11 +213,14 @@ def read_sweep(path: Path) -> tuple[Sweep, dict[str, Any]]:
     for name in ("data", "settings", "cluster"):
         if not isinstance(document.get(name, {}), dict):
             raise invalid(name, document[name], accepted="a table", remedy=f"write [{name}]")
-    grids = document.get("grid", {})
+    model = _model(document, path.parent)
+    if "grid" not in document:
+        raise invalid("grid", "missing", accepted="at least one table", remedy="write [grid] or [[grid]]")
+    grids = document["grid"]
     several = grids if isinstance(grids, list) else [grids]
     if not all(isinstance(grid, dict) for grid in several):
         raise invalid("grid", grids, accepted="a table, or several", remedy="write [grid] or [[grid]]")
-    return make_sweep(_model(document, path.parent), several), document.get("cluster", {})
+    return make_sweep(model, several), document.get("cluster", {})
 
 
 def _parsed(path: Path) -> dict[str, Any]:

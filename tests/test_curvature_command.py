@@ -15,7 +15,17 @@ from typing import Any
 import pytest
 import torch
 from superconsistency.cli import main
-from superconsistency.neural.curvature import QUANTITIES, Hessian, Metric, Objective
+from superconsistency.commands.curvature import _known
+from superconsistency.neural.curvature import (
+    NOT_CONVERGED,
+    QUANTITIES,
+    Estimate,
+    Hessian,
+    Measurements,
+    Metric,
+    Objective,
+)
+from superconsistency.neural.curvature.estimates import CERTIFIED
 from superconsistency.neural.loading import build_model, load_batch
 from superconsistency.neural.subject import Choices, load_subject
 
@@ -33,6 +43,16 @@ def sgd():
     made = model()
     groups = [{"params": made[0].parameters(), "lr": 0.2}, {"params": made[2].parameters(), "lr": 0.05}]
     return made, torch.optim.SGD(groups, momentum=0.5)
+
+def others():
+    return model(), torch.optim.SGD(model().parameters(), lr=0.1)
+
+def part():
+    made = model()
+    return made, torch.optim.SGD(made[2].parameters(), lr=0.1)
+
+def half():
+    return model().bfloat16()
 
 def adam():
     made = model()
@@ -172,6 +192,19 @@ def test_the_table_says_where_the_edge_is(capsys: pytest.CaptureFixture[str]) ->
     assert "gradient descent is stable here up to eta0 =" in out
 
 
+def test_an_optimizer_of_a_part_of_the_model_is_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "models.py:part", "--data", "models.py:data", "--quantities", "sharpness")
+    assert code == 0
+    assert "in the metric of SGD, which trains 2 of 4 tensors" in out
+
+
+def test_nothing_is_said_of_stability_from_a_sharpness_that_did_not_converge() -> None:
+    known = Estimate(1.0, 1e-3, CERTIFIED, 3)
+    for kind, value in ((CERTIFIED, 1.0), (NOT_CONVERGED, None)):
+        found = Measurements({"sharpness": known._replace(kind=kind)}, 8, 4, "", 3, 0.1)
+        assert _known(found, "sharpness") == value
+
+
 def test_losses_are_chosen_by_name_or_function(capsys: pytest.CaptureFixture[str]) -> None:
     batch = load_batch("models.py:data", seed=0).batch
     outputs = build_model("models.py:model").model(batch.inputs.double())
@@ -244,6 +277,8 @@ BAD = {
     "no such file": (["nowhere.py:model"], "function is nowhere.py"),
     "no function": (["models.py"], "function is models.py"),
     "Adam without a step": (["models.py:adam"], "Adam without a state"),
+    "another model's optimizer": (["models.py:others"], "optimizer is SGD; accepted: one that holds"),
+    "half precision": (["models.py:half"], "dtype of the model is bfloat16; accepted: float32, float64"),
     "unknown loss": (["models.py:model", "--loss", "joy"], "loss is joy; accepted: cross-entropy, mse"),
     "unknown quantity": (["models.py:model", "--quantities", "joy"], "quantity is joy"),
     "data that do not fit": (["models.py:model", "--data", ""], "model is models.py:model"),

@@ -130,13 +130,19 @@ BAD = {
         ["coordinate-check", "--network", "mlp", "--size", "depth"], "accepted: one with residual branches",
     ),
     "frozen in a check": (
-        ["coordinate-check", "--set", "frozen=first"], "accepted: nothing in a coordinate check",
+        ["coordinate-check", "--set", "frozen=first"], "accepted: settings of network, optimizer and loss",
     ),
     "unknown data set": (["train", "--dataset", "mnist"], "data set is mnist; accepted: auto, digits"),
     "data set without a folder": (["train", "--dataset", "wikitext-2"], "data folder is not given"),
     "no batch": (["train", "--batch-size", "0"], "batch size is 0"),
     "word for a batch": (["train", "--batch-size", "some"], "batch size is some; accepted: numbers"),
     "one width": (["coordinate-check", "--sizes", "64"], "number of widths is 1"),
+    "steps of a check": (
+        ["coordinate-check", "--set", "steps=0"], "--set is steps; accepted: settings of network",
+    ),
+    "no rate of a check": (["coordinate-check", "--learning-rate", "nan"], "learning rate is nan"),
+    "no rate": (["train", "--learning-rate", "nan"], "remedy: write 0.5,1,2, say"),
+    "no batch size": (["train", "--batch-size", "few"], "remedy: write 128 or all, say"),
     "no depth": (["coordinate-check", "--size", "depth"], "accepted: one with residual branches"),
     "unknown size": (["coordinate-check", "--size", "height"], "size is height; accepted: width, depth"),
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Coordinate check: how far every layer moves, against what the parametrization table predicts."""
 
-from .check import CoordinateCheck, default_rate, default_steps
+from .check import USED, CoordinateCheck, default_rate, default_steps
 from .report import FAILED, PASSED, TOLERANCE, UNDECIDED, CoordinateReport, Fit, coordinate_check
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "PASSED",
     "TOLERANCE",
     "UNDECIDED",
+    "USED",
     "CoordinateCheck",
     "CoordinateReport",
     "Fit",

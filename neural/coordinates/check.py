@@ -31,6 +31,9 @@ LOGITS = "logits"
 LATER = "later_activation"
 """Mean |h| after the steps, measured beside them and not judged."""
 
+USED = frozenset({"parametrization", "architecture", "optimizer", "loss", "as_published"})
+"""Fields of `TrainingConfig` that a check uses."""
+
 STARTS = 4
 """Networks at initialisation for each that is trained: a readout has few outputs, whose mean is noisy."""
 
@@ -102,9 +105,10 @@ class CoordinateCheck:
         further = range(max(self.seeds) + 1, max(self.seeds) + 1 + (STARTS - 1) * len(self.seeds))
         return (*self.seeds, *further)
 
-    def at(self, size: int, seed: int) -> tuple[TrainingConfig, Run]:
-        """Settings and run of one network."""
-        config = replace(
+    @property
+    def used(self) -> TrainingConfig:
+        """The settings, those that are not used at what they are here."""
+        return replace(
             self.config,
             steps=max(self.steps),
             batch_size=None,
@@ -115,6 +119,10 @@ class CoordinateCheck:
             measure_every=max(self.steps),
             give_up=None,
         )
+
+    def at(self, size: int, seed: int) -> tuple[TrainingConfig, Run]:
+        """Settings and run of one network."""
+        config = self.used
         width = size if self.size == WIDTH else self.width
         if self.size == DEPTH:
             deeper: Any = replace(config.architecture, depth=size)  # type: ignore[type-var]

@@ -258,7 +258,7 @@ def _verdict(found: Sequence[str]) -> str:
 def _record(check: CoordinateCheck, data: Dataset, means: dict[tuple[str, str], xr.DataArray]) -> xr.Dataset:
     layers = list(dict.fromkeys(layer for layer, _ in means))
     nothing = xr.full_like(next(iter(means.values())), np.nan)
-    configuration = check.config.document() | {
+    configuration = check.used.document() | {
         "coordinate_check": {
             "size": check.size,
             "sizes": list(check.sizes),

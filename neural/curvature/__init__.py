@@ -1,6 +1,6 @@
 """Curvature of a loss: operators as functions of parameters and batch, and certified eigenvalues."""
 
-from .estimates import KINDS, Estimate
+from .estimates import KINDS, NOT_CONVERGED, Estimate
 from .measure import Measurements, Meter, measure
 from .metric import Metric, stability_threshold
 from .objective import CRITERIA, Batch, Objective
@@ -12,6 +12,7 @@ from .tracker import Eigenpairs, NotConvergedWarning, SpectrumTracker
 __all__ = [
     "CRITERIA",
     "KINDS",
+    "NOT_CONVERGED",
     "QUANTITIES",
     "Batch",
     "DenseOperator",

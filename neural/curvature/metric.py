@@ -71,7 +71,7 @@ class Metric(NamedTuple):
         Raises
         ------
         InputError
-            If the optimizer is of another kind, maximizes, or has no state yet.
+            If the optimizer is of another kind, maximizes, holds none of the parameters, or has no state yet.
 
         Notes
         -----
@@ -79,6 +79,13 @@ class Metric(NamedTuple):
         """
         require_positive("base learning rate", base, example=0.1)
         groups = {id(value): group for group in optimizer.param_groups for value in group["params"]}
+        if not any(id(value) in groups for value in parameters.values()):
+            raise invalid(
+                "optimizer",
+                type(optimizer).__name__,
+                accepted="one that holds parameters of the model",
+                remedy="make it of model.parameters(), after the model is built",
+            )
         return cls(
             tuple(
                 _root(optimizer, groups[id(value)], value, name, base) if id(value) in groups else 0.0

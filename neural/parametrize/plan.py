@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from ...errors import invalid, require_positive
-from ...theory import Scale, gradient_scale
+from ...theory import Scale, gradient_scale, parametrization
 from ...theory.parametrization import (
     ATTENTION,
     EMBEDDING,
@@ -41,7 +42,7 @@ _QUERIES = frozenset({"in_proj_weight", "in_proj_bias", "q_proj_weight"})
 
 def parametrize(
     model: nn.Module,
-    table: Parametrization,
+    table: Parametrization | str,
     *,
     base: nn.Module | None = None,
     kinds: Mapping[str, str] | None = None,
@@ -58,7 +59,7 @@ def parametrize(
     Parameters
     ----------
     model, table
-        The network, at initialisation, and the row. One of this package needs nothing further.
+        The network, at initialisation, and the row or its name. One of this package needs nothing further.
     base
         The same network at another width or with other blocks, at initialisation; it is only read.
     kinds
@@ -87,6 +88,10 @@ def parametrize(
     -----
     Source: Yang et al. 2022 (Tensor Programs V), Table 3, Lemma J.1, and Appendix H for base shapes.
     """
+    for name, module in (("model", model), ("base", base)):
+        if not isinstance(module, nn.Module) and not (name == "base" and module is None):
+            raise invalid(name, module, accepted="a torch.nn.Module", remedy="pass the network itself")
+    table = parametrization(table) if isinstance(table, str) else table
     options = base, kinds, branches, inside, queries, width, depth
     if _is_scaled(model):
         if any(option is not None and option != () for option in options):
@@ -103,6 +108,14 @@ def _require_new(model: nn.Module, base: nn.Module | None) -> None:
         if hasattr(module, _MARK):
             found = f"parametrized by {getattr(module, _MARK)}"
             raise invalid("model or base", found, accepted="one that is not yet", remedy="build it anew")
+        if is_parametrized(module):
+            name = type_before_parametrizations(module).__name__
+            raise invalid(
+                "model or base",
+                f"with a {name} whose weights torch computes (weight_norm, spectral_norm)",
+                accepted="layers whose weights are parameters",
+                remedy="leave it out, or torch.nn.utils.parametrize.remove_parametrizations first",
+            )
 
 
 class _Given(NamedTuple):

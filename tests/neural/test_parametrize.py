@@ -340,3 +340,27 @@ def test_settings_of_an_optimizer_that_are_no_numbers_are_refused(name: str, val
     found = parametrize(mlp(32), TABLE["mup"], base=mlp(16))
     with pytest.raises(InputError, match=f"{name} is .*; accepted: a number of at least 0"):
         found.optimizer("adamw", 0.1, **{name: value})
+
+
+def test_a_row_may_be_given_by_its_name() -> None:
+    rows = [parametrize(mlp(32), table, base=mlp(16)).rows for table in ("mup", TABLE["mup"])]
+    assert [row.scales for row in rows[0]] == [row.scales for row in rows[1]]
+    with pytest.raises(InputError, match="parametrization is up; accepted: "):
+        parametrize(mlp(32), "up", base=mlp(16))
+
+
+@pytest.mark.parametrize(("model", "base"), [(3, None), (mlp(4), 8), (None, mlp(4))])
+def test_what_is_no_network_is_refused(model: Any, base: Any) -> None:
+    with pytest.raises(InputError, match=r"accepted: a torch\.nn\.Module"):
+        parametrize(model, TABLE["mup"], base=base)
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm]
+)
+def test_weights_that_torch_computes_are_refused(norm: Callable[[nn.Module], nn.Module]) -> None:
+    def made(width: int) -> nn.Module:
+        return nn.Sequential(norm(nn.Linear(8, width)), nn.ReLU(), nn.Linear(width, 1))
+
+    with pytest.raises(InputError, match="with a Linear whose weights torch computes"):
+        parametrize(made(32), TABLE["mup"], base=made(8))

@@ -192,3 +192,24 @@ def test_retry_does_failed_runs_again_and_the_exit_code_is_1_until_none_fails(
     code, count, out = sweep("--retry")
     assert (code, count, "failed:" in out) == (0, 4, False)
     assert sweep("--retry")[:2] == (0, 0)
+
+
+def test_the_end_of_a_jobs_time_is_said_to_have_interrupted_it(tmp_path: Path) -> None:
+    """By SIGTERM, as from SLURM or `timeout`: one line more, and no words of Python's own."""
+    folder = tmp_path / "sweep"
+    command = [
+        sys.executable, "-m", "superconsistency", "sweep", "--network", "mlp", "--widths", "8,16",
+        "--learning-rate", "0.1", "--seeds", "2", "--set", "steps=1000000", "--workers", "2",
+        "--output", str(folder),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 120
+        while not (folder / "underway").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    first, *others = err.splitlines()
+    assert first.endswith(f"results in {folder}")
+    assert others[-1] == f"interrupted; complete runs are in {folder}, and the same command goes on"
+    assert all(" of 4 done, " in line for line in others[:-1])
+    assert process.returncode == 130

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 from superconsistency import open_results
+from superconsistency.errors import InputError
 from superconsistency.sweeps import carry_out, here, look, make_plan, read_sweep
 from superconsistency.sweeps.engines import Place
 
@@ -83,6 +84,8 @@ def test_a_file_cut_short_or_changed_is_no_run_and_is_done_again(
     cut, changed = sorted((folder / "runs").glob("*/*.nc"))[:2]
     cut.write_bytes(cut.read_bytes()[:-100])
     changed.write_bytes(_with_a_value_changed(changed))
+    with pytest.raises(InputError, match=r"it is damaged.*remedy: give the sweep's command again"):
+        open_results(folder).load()
     left = look(plan, folder)
     assert {cut.stem, changed.stem} == set(left.damaged)
     account = carry_out(plan, folder, Place(here, 1, "here"), left)
