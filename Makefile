@@ -19,7 +19,7 @@ LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars \
 
 NETWORK_FIGURES := 1 2 3 24 26 28
 
-.PHONY: verify test install lint bench bench-curvature bench-sweeps bench-training stress coordinates ledger figures wheel clean
+.PHONY: verify test install lint bench bench-curvature bench-sweeps bench-training stress coordinates finite-width ledger figures wheel clean
 
 verify: $(READY)
 	@$(BIN)/superconsistency verify $(DATA) --output results/ledger.json --report results/report.html
@@ -74,6 +74,9 @@ stress: $(READY)
 
 coordinates: $(READY)
 	$(BIN)/python tests/benchmarks/coordinate_checks.py
+
+finite-width: $(READY)
+	$(BIN)/python tests/benchmarks/finite_width.py $(DATA)
 
 figures: $(READY)
 	for name in $(LATENT_FIGURES); do $(BIN)/superconsistency figure $$name --output docs/figures || exit 1; done
