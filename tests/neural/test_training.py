@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from superconsistency.errors import InputError
 from superconsistency.neural import Dataset, Grid, SimpleConvNet, TrainingConfig, resolve_device, train_grid
 from superconsistency.neural.data.images import from_pixels
@@ -116,14 +117,14 @@ def test_runs_are_not_given_up_below_their_first_loss(factor: float) -> None:
         config(give_up=factor)
 
 
-def test_every_measurement_is_offered_for_saving(data: Dataset) -> None:
-    seen: list[int] = []
-    train_grid(
-        Grid(config(), (4, 8), (0.1,), (0,)),
-        data,
-        on_measurement=lambda partial: seen.append(int(np.isfinite(partial["loss"]).sum())),
-    )
-    assert seen == [1, 2, 3, 4, 5, 6, 6]
+def test_every_measurement_and_every_complete_run_is_offered_for_saving(data: Dataset) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def note(partial: xr.Dataset) -> None:
+        seen.append((int(np.isfinite(partial["loss"]).sum()), int((partial["completed"] == 1).sum())))
+
+    train_grid(Grid(config(), (4, 8), (0.1,), (0,)), data, on_measurement=note)
+    assert seen == [(1, 0), (2, 0), (3, 0), (3, 1), (4, 1), (5, 1), (6, 1), (6, 2)]
 
 
 def test_progress_ends_at_the_whole(data: Dataset) -> None:
