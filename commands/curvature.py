@@ -226,8 +226,9 @@ def _known(found: Measurements, name: str) -> float | None:
     from ..neural.curvature import NOT_CONVERGED
 
     estimate = found.estimates.get(name)
-    known = estimate is not None and math.isfinite(estimate.value) and estimate.kind != NOT_CONVERGED
-    return estimate.value if estimate is not None and known else None
+    if estimate is None or estimate.kind == NOT_CONVERGED or not math.isfinite(estimate.value):
+        return None
+    return estimate.value
 
 
 def _show(subject: Subject, found: Measurements, written: list[Path]) -> None:

@@ -169,10 +169,7 @@ class _Board:
 
     def _watch(self) -> None:
         while not self._ended.wait(_INTERVAL):
-            with (
-                self._lock,
-                suppress(Exception),
-            ):  # who awaits the runs finds out
+            with self._lock, suppress(Exception):  # a lost scheduler is noticed by who awaits runs
                 self._tell()
 
     def _tell(self) -> None:

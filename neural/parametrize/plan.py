@@ -88,9 +88,7 @@ def parametrize(
     -----
     Source: Yang et al. 2022 (Tensor Programs V), Table 3, Lemma J.1, and Appendix H for base shapes.
     """
-    for name, module in (("model", model), ("base", base)):
-        if not isinstance(module, nn.Module) and not (name == "base" and module is None):
-            raise invalid(name, module, accepted="a torch.nn.Module", remedy="pass the network itself")
+    _require_networks(model, base)
     table = parametrization(table) if isinstance(table, str) else table
     options = base, kinds, branches, inside, queries, width, depth
     if _is_scaled(model):
@@ -101,6 +99,12 @@ def parametrize(
     _require_new(model, base)
     given = _Given(model, table, base, Branches(tuple(branches), tuple(inside)), tuple(queries), width, depth)
     return _Plan(given, kinds or {}).apply()
+
+
+def _require_networks(model: object, base: object) -> None:
+    for name, module in (("model", model), ("base", base)):
+        if not isinstance(module, nn.Module) and not (name == "base" and module is None):
+            raise invalid(name, module, accepted="a torch.nn.Module", remedy="pass the network itself")
 
 
 def _require_new(model: nn.Module, base: nn.Module | None) -> None:
