@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -202,9 +203,18 @@ vectors = st.integers(1, 5).flatmap(
 
 @given(vectors)
 def test_the_top_of_a_difference_is_its_largest_eigenvalue(pair: tuple[list[float], list[float]]) -> None:
-    plus, minus = map(np.array, pair)
-    expected = np.linalg.eigvalsh(np.outer(plus, plus) - np.outer(minus, minus))[-1]
-    assert top_of_difference(plus, minus) == pytest.approx(float(expected), abs=1e-13 * 100)
+    """To forty digits: LAPACK's eigenvalues are off by 2e-11 where entries of 1e-156 stand beside ones."""
+    with mpmath.workdps(40):
+        plus, minus = map(mpmath.matrix, pair)
+        difference = plus * plus.T - minus * minus.T
+        expected = float(max(mpmath.eigsy(difference, eigvals_only=True)))
+    assert top_of_difference(*map(np.array, pair)) == pytest.approx(expected, abs=1e-11)
+
+
+def test_the_top_of_a_difference_is_right_where_lapack_is_not() -> None:
+    plus, minus = [1.046160087026817e-78, 0.0, 0.0, 3.0], [1.046160087026817e-78, 0.0, 1.0, 3.0]
+    exact = (math.sqrt(37) - 1) / 2
+    assert top_of_difference(np.array(plus), np.array(minus)) == pytest.approx(exact, rel=1e-15)
 
 
 NTP = Problem(parametrization("ntp"), 32, np.array([1.0, 0.0]))
