@@ -47,13 +47,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--output", default="results/finite-width")
     options = parser.parse_args()
+    if options.seeds < 2 or len(options.widths) < 4:
+        parser.error("needs at least 2 seeds and 4 widths")
     trained = subprocess.run(_command(options), check=False).returncode  # noqa: S603 - this package
     if trained:
         sys.exit(trained)
     results = open_results(options.output).squeeze(drop=True)
     final = settled(results["sharpness"].sel(width=options.widths, seed=range(options.seeds)))
     logs = np.log(final.transpose("seed", "width").to_numpy())
-    logs = logs[np.isfinite(logs).all(axis=1)]
+    if diverged := int((~np.isfinite(logs)).sum()):
+        sys.exit(f"{diverged} runs diverged: slopes of the others would be no fair sample")
     widths = np.array(options.widths, dtype=float)
     rows = [slice(0, None), *(slice(first, first + 3) for first in range(len(widths) - 2))]
     table = Table(
