@@ -51,7 +51,7 @@ def run(output: Path) -> None:
     torch.set_num_threads(1)
     data = load_dataset("digits", examples=256)
     keeper = RecordKeeper(output)
-    grid = Grid(CONFIG, (2, 4), (0.01, 0.03), (0,))
+    grid = Grid(CONFIG, (2, 4), (0.01,), (0,))
     record = train_grid(
         grid,
         data,

@@ -74,7 +74,7 @@ def test_a_residual_network_moves_alike_at_every_depth_under_depth_mup(
 @pytest.mark.parametrize("name", ["transformer", "transformer-post"])
 def test_a_transformer_moves_as_the_table_says(name: str, row: str) -> None:
     data = load_dataset("random-tokens", examples=4)
-    report = checked(data, parametrization(row), name, "adam", seeds=8)
+    report = checked(data, parametrization(row), name, "adam", seeds=8, sizes=(64, 128, 256))
     assert report.verdict == PASSED, report.sentence
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
-SIXTY = """
+THIRTY_SIX = """
 [data]
 dataset = "digits"
 examples = 64
@@ -24,7 +24,10 @@ batch_size = 16
 width = [4, 8, 16]
 learning_rate = [0.01, 0.03, 0.1]
 seeds = 2
+"""
+"""Two-layer networks on digits."""
 
+SIXTY = f"""{THIRTY_SIX}
 [[grid]]
 architecture = "simple-convnet"
 parametrization = ["mup", "ntp"]
@@ -33,7 +36,7 @@ width = [2, 4]
 learning_rate = [0.1, 0.3]
 seeds = 3
 """
-"""36 two-layer networks and 24 SimpleConvNets on digits."""
+"""And 24 SimpleConvNets."""
 
 LATENT = """
 model = "latent"
