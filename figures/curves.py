@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def draw_curves(axes: Axes, values: xr.DataArray, *, log: bool = True, band: bool = False) -> Axes:
     """A quantity against steps: colour is size, line style learning rate; the geometric mean over seeds.
 
+    With several learning rates a legend names their line styles too.
+
     Parameters
     ----------
     axes
@@ -41,6 +43,9 @@ def draw_curves(axes: Axes, values: xr.DataArray, *, log: bool = True, band: boo
                 axes.fill_between(
                     steps, runs.min(axis=0), runs.max(axis=0), color=colour, alpha=0.15, linewidth=0
                 )
+    rates = values["learning_rate"].to_numpy()
+    for index, rate in enumerate(rates if len(rates) > 1 else ()):
+        axes.plot([], [], color="0.35", ls=LINES[index % len(LINES)], label=f"$\\eta_0 = {rate:g}$")
     if log:
         axes.set_yscale("log")
     axes.set_xlabel("step")
@@ -74,10 +79,11 @@ def draw_transfer(axes: Axes, values: xr.DataArray) -> Axes:
     return axes
 
 
-def draw_edge(axes: Axes, learning_rate: float, threshold: float = 2.0) -> Axes:
+def draw_edge(axes: Axes, learning_rate: float, threshold: float = 2.0, *, among: bool = False) -> Axes:
     """The edge of stability as a dashed line: `2/eta0`, or another optimizer's threshold over eta0.
 
-    Its name is at the left, where a sharpness that rises to it has not arrived yet.
+    Its name is at the left, where a sharpness that rises to it has not arrived yet; `among` edges of other
+    learning rates it says which.
     """
     edge = threshold / learning_rate
     axes.axhline(edge, color="0.35", lw=0.8, ls="--")
@@ -87,7 +93,8 @@ def draw_edge(axes: Axes, learning_rate: float, threshold: float = 2.0) -> Axes:
         "va": "bottom",
         "fontsize": 7,
     }
-    axes.annotate(f"${threshold:g}/\\eta_0$", (0.01, edge), **place)
+    which = f", $\\eta_0 = {learning_rate:g}$" if among else ""
+    axes.annotate(f"${threshold:g}/\\eta_0${which}", (0.01, edge), **place)
     return axes
 
 

@@ -49,7 +49,7 @@ _RECIPES = {
     "laptop": _Recipe(
         (32, 64, 128, 256, 512),
         {"cifar-10": 512, "digits": 192},
-        0.5,
+        0.25,
         2,
         {"mup": (0.5, 1.5), "ntp": (7.0,)},
         {"mup": (1.0, 2.0, 4.0, 8.0), "ntp": (14.0, 28.0, 56.0, 112.0, 224.0)},
@@ -103,9 +103,11 @@ def figure_1(settings: FigureSettings) -> Drawing:
         transfer = work.train(quick, recipe.widths, sorted(rates), 1)
         numbers |= _draw_row(row, curves, transfer, _TITLES[name])
     panels[1, 1].legend(loc="upper right")
+    styles, names = (kept[len(recipe.widths) :] for kept in panels[0, 1].get_legend_handles_labels())
+    panels[0, 1].legend(styles, names, loc="upper right")
     configuration = work.provenance(
-        widths=recipe.widths, steps=steps, learning_rates=dict(recipe.rates), seeds_of_curves=recipe.seeds,
-        shown=dict(recipe.shown),
+        widths=recipe.widths, steps=steps, steps_of_transfer=short, learning_rates=dict(recipe.rates),
+        seeds_of_curves=recipe.seeds, shown=dict(recipe.shown),
     )  # fmt: skip
     return Drawing(figure, f"{work.data.name}: {_verdict(numbers)}", numbers, configuration)
 
@@ -125,13 +127,14 @@ def _draw_row(row: Any, curves: xr.Dataset, transfer: xr.Dataset, title: str) ->
     rates = [float(rate) for rate in curves["learning_rate"]]
     draw_curves(row[0], sharpness, band=True).set_ylabel("sharpness")
     for rate in rates:
-        draw_edge(row[0], rate)
+        draw_edge(row[0], rate, among=len(rates) > 1)
     draw_curves(row[1], loss, log=False, band=True).set_ylabel("loss")
     final = settled(transfer["loss"]).isel(seed=0)
     draw_transfer(row[2], final).set_ylabel("final loss")
     for panel, words in zip(row, ("sharpness", "loss", "transfer"), strict=True):
-        shown = ", ".join(f"{rate:g}" for rate in rates)
-        panel.set_title(f"{title}: {words}" + ("" if words == "transfer" else f", $\\eta_0 = {shown}$"))
+        shown = f"$\\eta_0 = {', '.join(f'{rate:g}' for rate in rates)}$"
+        after = f"{int(transfer['step'][-1])} steps"
+        panel.set_title(f"{title}: {words}, {after if words == 'transfer' else shown}")
     dependence = width_dependence(settled(sharpness).isel(learning_rate=-1))
     moved = learning_rate_transfer(final)
     return {

@@ -53,7 +53,9 @@ def _close() -> object:
 
 def test_a_curve_is_drawn_for_every_width_and_learning_rate(axes: Axes, record: xr.Dataset) -> None:
     assert draw_curves(axes, record["loss"]) is axes
-    assert len(axes.lines) == 4
+    assert sum(len(np.asarray(line.get_xdata())) > 0 for line in axes.lines) == 4
+    named = axes.get_legend_handles_labels()[1]
+    assert named == ["$N = 4$", "$N = 64$", "$\\eta_0 = 0.2$", "$\\eta_0 = 0.5$"]
     first = record["loss"].isel(width=0, learning_rate=0).to_numpy()
     shown = np.asarray(axes.lines[0].get_ydata())
     np.testing.assert_allclose(shown, np.exp(np.log(first).mean(axis=0)))
@@ -111,7 +113,15 @@ def test_figure_1_is_composed_of_both_parametrizations(monkeypatch: pytest.Monke
     monkeypatch.setitem(networks._RECIPES, "laptop", recipe)
     calls: list[tuple[float, float]] = []
     drawing = draw_figure("1", FigureSettings(on_progress=lambda *call: calls.append(call)))
-    assert len(drawing.figure.axes) == 6
+    panels = drawing.figure.axes
+    assert len(panels) == 6
+    edges = [text.get_text() for text in panels[0].texts]
+    assert edges == ["$2/\\eta_0$, $\\eta_0 = 0.25$", "$2/\\eta_0$, $\\eta_0 = 0.5$"]
+    assert [text.get_text() for text in panels[3].texts] == ["$2/\\eta_0$"]
+    named = panels[1].get_legend()
+    assert named is not None
+    assert [text.get_text() for text in named.get_texts()] == ["$\\eta_0 = 0.25$", "$\\eta_0 = 0.5$"]
+    assert drawing.configuration["steps_of_transfer"] == 8
     assert "μP" in drawing.verdict
     assert "NTP" in drawing.verdict
     assert len(drawing.numbers["μP: 95% interval of the drift"]) == 2
