@@ -28,7 +28,7 @@ class FigureSettings:
     Attributes
     ----------
     scale
-        `laptop`: at most ten minutes on two cores; `paper`: as published, or with more seeds.
+        `laptop`: at most half an hour on two cores; `paper`: as published, or with more seeds.
     seed
         First seed.
     device
