@@ -37,7 +37,7 @@ QUANTITIES: dict[str, Quantity] = {
     "learning_rate": Quantity("base learning rate eta0", "1 / sharpness"),
     "seed": Quantity("seed of the run", "1"),
     "step": Quantity("gradient-descent steps taken", "steps"),
-    "loss": Quantity("training loss", "loss"),
+    "loss": Quantity("loss", "loss"),
     "sharpness": Quantity("largest Hessian eigenvalue in the learning-rate metric", "1 / eta0"),
     "hessian_products": Quantity("Hessian-vector products one measurement took", "products"),
     "ntk_sharpness": Quantity("largest eigenvalue of the neural tangent kernel", "1 / eta0"),
@@ -45,7 +45,7 @@ QUANTITIES: dict[str, Quantity] = {
     "alignment": Quantity("end-to-end map along the target, w.w*/|w*|", "1"),
     "second_layer": Quantity("second-layer norm v", "1 / eta0"),
     "first_layer_trace": Quantity("trace of the first layer's Gram matrix e", "1 / eta0"),
-    "residual_sharpness": Quantity("largest eigenvalue of R, kappa |w - w*|", "1 / eta0"),
+    "residual_sharpness": Quantity("largest eigenvalue of the residual part R = H - G", "1 / eta0"),
     "hessian_trace": Quantity("Hessian trace in the learning-rate metric", "1 / eta0"),
     "gradient_norm": Quantity("gradient norm in the learning-rate metric", "sqrt(loss / eta0)"),
     "accuracy": Quantity("part of the evaluation examples that are classified rightly", "1"),
@@ -57,6 +57,12 @@ QUANTITIES: dict[str, Quantity] = {
     "ggn_share": Quantity("part of the sharpness that the Gauss-Newton part gives", "1"),
     "ggn_overlap": Quantity("overlap of the top eigenvectors of H and G", "1"),
     "directional_sharpness": Quantity("curvature along the gradient, learning-rate metric", "1 / eta0"),
+    "critical_sharpness": Quantity(
+        "2 over the first rate at which the loss along the update stops falling", "1 / eta0"
+    ),
+    "batch_sharpness": Quantity(
+        "mean curvature along mini-batch gradients, of the mini-batches' own losses", "1 / eta0"
+    ),
     "diverged_step": Quantity("step at which the run diverged, -1 if it did not", "steps"),
     "stopped_step": Quantity("step after which the run was given up, -1 if it was not", "steps"),
     "truncation_error": Quantity("estimated relative error of the reduction to a few coordinates", "1"),

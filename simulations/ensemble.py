@@ -29,6 +29,11 @@ _LARGEST_RECORD = 10**8
 """Numbers that a record may hold."""
 
 
+def _plain(value: float) -> float:
+    """A number of NumPy's as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     """A grid of latent trajectories.
@@ -60,7 +65,7 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         for name in ("widths", "learning_rates", "seeds"):
-            values = tuple(getattr(self, name))
+            values = tuple(_plain(value) for value in getattr(self, name))
             object.__setattr__(self, name, values)
             require_distinct(name.replace("_", " "), values)
         for rate in self.learning_rates:

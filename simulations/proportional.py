@@ -43,6 +43,7 @@ _UNITS: Mapping[str, tuple[float, int]] = {
     "ntk_sharpness": (1, 0),
     "residual_sharpness": (1, 0),
     "directional_sharpness": (1, 0),
+    "critical_sharpness": (1, 0),
 }
 """What is observed, and its unit: a power of `v_0` over one of `kappa`. Traces grow with the dimension."""
 

@@ -20,7 +20,7 @@ from .evolution import evolve
 from .flow import conserved, final_sharpness_mup, final_sharpness_ntp, integrate
 from .fluctuations import Deviation, growth_factors, predicted_deviation
 from .generalised import Descent, LinearNetwork
-from .observables import OBSERVABLES, Observable
+from .observables import OBSERVABLES, Observable, critical_sharpness
 from .parametrization import (
     ADAM,
     ADAMW,
@@ -83,6 +83,7 @@ __all__ = [
     "Weights",
     "best_learning_rate",
     "conserved",
+    "critical_sharpness",
     "depth_exponents",
     "derivation",
     "draw_overlaps",

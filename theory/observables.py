@@ -100,6 +100,48 @@ def directional_sharpness(state: LatentState, problem: Problem) -> Array:
     return np.asarray(np.divide(form, square, out=np.zeros_like(square), where=square != 0))
 
 
+def critical_sharpness(state: LatentState, problem: Problem) -> Array:
+    """`2/eta_c`, with `eta_c` the first step along the gradient that does not lower the loss, shape (...).
+
+    A step `eta` takes the residual to `r - eta a + eta^2 b`, `a = Theta r`, `b = c (w.r) r` (Theorem 5.1).
+    With `x = eta |a|^2 / (2 r.a)` the loss changes by a positive multiple of `x` times
+
+        q(x) = -1 + (1 + rho k) x - k x^2 + rho k^2 x^3 / 2,
+        rho = |r|^2 |a|^2 / (2 (r.a)^2),   k = 4 c (w.r) (r.a)^2 / |a|^4,
+
+    so that `2/eta_c = y |a|^2 / r.a`, where `1/y` is the first positive zero of q. There is one: `q(0)` is
+    negative, and the highest power that does not vanish has a positive factor. Near a minimizer k vanishes,
+    y is 1, and this is the directional sharpness. In the learning-rate metric, units of 1/eta0; zero where
+    the gradient is, NaN for a state that is not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # states that have diverged
+        r = residual(state, problem)
+        size = np.linalg.norm(r, axis=-1)
+        unit = np.divide(r, size[..., None], out=np.zeros_like(r), where=size[..., None] != 0)
+        ntk_unit = _ntk_times(state, unit)
+        form = np.einsum("...i,...i->...", unit, ntk_unit)
+        square = np.einsum("...i,...i->...", ntk_unit, ntk_unit)
+        moving = form > 0  # rounding can make it negative where it is zero
+        curvature = np.divide(square, form, out=np.zeros_like(form), where=moving)
+        rho = np.divide(curvature, 2 * form, out=np.zeros_like(form), where=moving)
+        step = np.divide(2.0, curvature, out=np.zeros_like(form), where=moving)  # of a quadratic loss
+        turn = (problem.kappa * step) ** 2 * size * np.einsum("...i,...i->...", state.w, unit)
+        value = curvature * _largest_real_root(1 + rho * turn, turn, 0.5 * rho * turn**2)
+    return np.asarray(np.where(np.isfinite(size) & np.isfinite(form), value, np.nan))
+
+
+def _largest_real_root(first: Array, second: Array, third: Array) -> Array:
+    """Of `y^3 - first y^2 + second y - third`, where `third` is not negative, shape (...)."""
+    companion = np.zeros((*np.shape(first), 3, 3))
+    companion[..., 0, :] = np.stack([first, -second, third], axis=-1)
+    companion[..., 1, 0] = companion[..., 2, 1] = 1.0
+    known = np.asarray(np.isfinite(companion).all(axis=(-2, -1)))
+    roots = np.linalg.eigvals(np.where(known[..., None, None], companion, 0.0))
+    real = np.abs(roots.imag) <= 1e-9 * np.abs(roots)
+    largest = np.where(real, roots.real, -np.inf).max(axis=-1)
+    return np.asarray(np.where(known, largest, np.nan))
+
+
 def _ntk_times(state: LatentState, vector: Array) -> Array:
     return np.asarray(np.einsum("...ij,...j->...i", state.e, vector) + state.v[..., None] * vector)
 
@@ -195,5 +237,6 @@ OBSERVABLES = {
         Observable("hessian_trace", hessian_trace),
         Observable("gradient_norm", gradient_norm),
         Observable("directional_sharpness", directional_sharpness),
+        Observable("critical_sharpness", critical_sharpness),
     )
 }
