@@ -59,6 +59,7 @@ ledger: $(READY)
 
 bench-curvature: $(BENCH_READY)
 	$(BIN)/python tests/benchmarks/bench_curvature.py
+	$(BIN)/python tests/benchmarks/bench_edge.py
 	for shape in layers tensor; do MALLOC_MMAP_THRESHOLD_=65536 $(BIN)/python tests/benchmarks/tracker_memory.py $$shape || exit 1; done
 
 bench-training: $(BENCH_READY)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..neural.curvature import Estimate, Measurements, Meter
     from ..neural.subject import Choices, Subject
 
+AUTO = "auto"
 
 _Factory = Annotated[
     str,
@@ -34,11 +35,31 @@ _Factory = Annotated[
 _Data = Annotated[
     str | None,
     typer.Option(
-        help="Folder with CIFAR-10, .npz or .pt with inputs and targets, or module:function; default: digits."
+        help="A text file, .npz, .pt, a folder of images or with a known data set, or module:name of a "
+        "DataLoader, a Dataset, an iterable of batches, or a function that returns one; 8-bit images become "
+        "numbers from 0 to 1; default: digits."
     ),
 ]
-_Examples = Annotated[int | None, typer.Option(help="Examples drawn from it; default: 512.")]
-_Loss = Annotated[str, typer.Option(help="cross-entropy, mse, squared, or module:function.")]
+_Examples = Annotated[
+    int | None, typer.Option(help="Examples drawn from it, or its first, if it has an order; default: 512.")
+]
+_Sequence = Annotated[int | None, typer.Option(help="Tokens in a window of text; default: 35.")]
+_Level = Annotated[str | None, typer.Option(help="byte or word, for text; default: byte for a text file.")]
+_Vocabulary = Annotated[int | None, typer.Option(help="Most frequent words told apart; default: all.")]
+_Side = Annotated[int | None, typer.Option(help="Pixels of images in a folder of one's own; default: 32.")]
+_Loss = Annotated[
+    str,
+    typer.Option(
+        help="cross-entropy, binary-cross-entropy, mse, squared, huber, l1; model, the loss that it returns "
+        "itself; or module:name of a function or a loss class."
+    ),
+]
+_OutputKey = Annotated[
+    str | None, typer.Option(help="Key, index or attribute of the logits in the output; default: found.")
+]
+_Decay = Annotated[
+    str, typer.Option(help="Part of the loss: a number, or auto: the decay of SGD and Adam, not AdamW's.")
+]
 _Quantities = Annotated[
     str | None, typer.Option(help="What to measure, comma-separated; default: everything.")
 ]
@@ -71,7 +92,13 @@ def curvature(
     factory: _Factory,
     data: _Data = None,
     examples: _Examples = None,
+    sequence: _Sequence = None,
+    level: _Level = None,
+    vocabulary: _Vocabulary = None,
+    side: _Side = None,
     loss: _Loss = "cross-entropy",
+    output_key: _OutputKey = None,
+    weight_decay: _Decay = AUTO,
     quantities: _Quantities = None,
     count: _Count = 1,
     tolerance: _Tolerance = 1e-3,
@@ -89,8 +116,12 @@ def curvature(
     device: _Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure sharpness and curvature of a network of your own, every number with its error."""
+    """Measure sharpness and curvature of a network of your own, every number with its error.
+
+    A language model on any text: superconsistency curvature gpt.py:model --data book.txt --sequence 64
+    """
     from ..neural.curvature import Meter
+    from ..neural.loading import Reading
     from ..neural.subject import Choices
 
     options.check_outputs(output, figure)
@@ -102,11 +133,26 @@ def curvature(
         examples_at_once=examples_at_once, differentiation=differentiation,
     )  # fmt: skip
     choices = Choices(
-        factory, data=data, examples=examples, loss=loss, checkpoint=checkpoint,
+        factory, data=data, examples=examples, reading=Reading(sequence, level, vocabulary, side),
+        loss=loss, output=output_key, weight_decay=_decay(weight_decay), checkpoint=checkpoint,
         learning_rate=learning_rate, plain=plain, evaluation=evaluation, double=double, seed=seed,
         device=device, examples_at_once=examples_at_once,
     )  # fmt: skip
     _measure(choices, meter, output, figure, as_json=as_json)
+
+
+def _decay(text: str) -> float | None:
+    """Weight decay as a number; None is the optimizer's."""
+    if text == AUTO:
+        return None
+    try:
+        decay = float(text)
+    except ValueError:
+        decay = math.nan
+    if not 0 <= decay < math.inf:
+        accepted = f"{AUTO} or a finite number of at least 0"
+        raise invalid("weight decay", text, accepted=accepted, remedy=f"pass {AUTO} or 5e-4")
+    return decay
 
 
 def _measure(
@@ -142,12 +188,12 @@ def _users_code() -> Iterator[None]:
     try:
         with redirect_stdout(sys.stderr):
             yield
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, torch.OutOfMemoryError) as error:
         raise invalid(
-            "device memory",
+            "memory",
             "used up",
-            accepted="what the graph of the examples fits in",
-            remedy="pass --examples-at-once 32, say, or fewer --examples",
+            accepted="as much as the graph of the examples takes",
+            remedy="pass --examples-at-once 32 for example, or fewer --examples",
         ) from error
 
 
@@ -183,17 +229,27 @@ class _Keeper:
 
 
 def _heading(subject: Subject) -> str:
-    objective = subject.objective
-    metric = f"in the metric of {subject.optimizer}" if subject.optimizer else "plain Hessian"
-    count = len(objective.parameters)
-    if subject.held < count:
-        metric += f", which trains {subject.held} of {count} tensors"
+    from ..neural.curvature.objective import OWN_LOSS
+
+    objective, choices = subject.objective, subject.choices
+    loss = "the model's own loss" if choices.loss == OWN_LOSS else choices.loss
+    if choices.output is not None:
+        loss += f" of output {choices.output}"
+    if subject.decay.words:
+        loss += f" {subject.decay.words}"
     return (
         f"{type(objective.model).__name__} in {subject.mode} mode, {objective.size:,} parameters, "
         f"{str(objective.dtype).removeprefix('torch.')} on {objective.device}; "
-        f"{subject.batch.examples} of {subject.drawn.available} examples of {subject.drawn.name}, "
-        f"{subject.choices.loss}; {metric}"
+        f"{_examples(subject)}, {loss}; {subject.stepping.words}"
     )
+
+
+def _examples(subject: Subject) -> str:
+    """How many, and of what."""
+    count, drawn = subject.batch.examples, subject.drawn
+    whole = "" if drawn.available is None else f" of {drawn.available}"
+    first = "the first " if drawn.first and drawn.available != count else ""
+    return f"{first}{count}{whole} examples of {drawn.name}"
 
 
 def _draw(subject: Subject, found: Measurements, figure: Path) -> bool:
@@ -255,33 +311,41 @@ def estimate_table(found: Measurements) -> Table:
     from ..neural.curvature import KINDS, QUANTITIES
 
     table = Table(title="curvature")
-    for heading in ("quantity", "value", "error", "kind", "products", "what it is"):
-        table.add_column(heading, justify="right" if heading in {"value", "error", "products"} else "left")
+    numbers = {"value", "error", "missed", "products"}
+    for heading in ("quantity", "value", "error", "missed", "kind", "products", "what it is"):
+        table.add_column(heading, justify="right" if heading in numbers else "left")
     for name, estimate in found.estimates.items():
         what = QUANTITIES[name].description if name in QUANTITIES else "the next eigenvalue of H"
         table.add_row(
             name,
             f"{estimate.value:.6g}",
             "" if not estimate.error else f"{estimate.error:.1g}",
+            "" if math.isnan(estimate.missed) else f"{estimate.missed:.1g}",
             estimate.kind,
             str(estimate.products),
             f"{what}: {estimate.note}" if estimate.note else what,
         )
     kinds = {estimate.kind: None for estimate in found.estimates.values()}
-    table.caption = "; ".join(f"{kind}: {KINDS[kind]}" for kind in kinds)
+    missed = "missed: at most the probability that an eigenvalue further out was overlooked"
+    notes = [missed] if any(not math.isnan(one.missed) for one in found.estimates.values()) else []
+    table.caption = "; ".join([*(f"{kind}: {KINDS[kind]}" for kind in kinds), *notes])
     return table
 
 
 def edge_sentence(sharpness: float, subject: Subject) -> str:
     """Where the sharpness is against the edge of stability, or which learning rates are stable."""
+    stepping = subject.stepping
+    if sharpness <= 0 and stepping.is_at_rest:
+        return (
+            f"all learning rates of {stepping.method} are 0, as at the start of a warm-up: it does not move"
+        )
     if sharpness <= 0:
         return "the largest eigenvalue is not positive: no learning rate is unstable along its eigenvector"
-    limit = subject.threshold / sharpness
-    steps = f"{subject.optimizer or 'gradient descent'} is stable here up to eta0 = {limit:.4g}"
+    steps = f"{stepping.method} is stable here up to eta0 = {stepping.threshold / sharpness:.4g}"
     if subject.edge is None:
-        return f"{steps} (edge of stability: {subject.threshold:g} / sharpness)"
+        return f"{steps} (edge of stability: {stepping.threshold:g} / sharpness)"
     share = sharpness / subject.edge
     return (
-        f"at eta0 = {subject.learning_rate:g} the edge of stability is at {subject.edge:.4g}; "
+        f"at eta0 = {stepping.learning_rate:g} the edge of stability is at {subject.edge:.4g}; "
         f"the sharpness is {share:.3g} of it; {steps}"
     )

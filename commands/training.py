@@ -50,6 +50,13 @@ _Augment = Annotated[bool, typer.Option("--augment", help="Random crops, flips a
 _AsPublished = Annotated[
     bool, typer.Option("--as-published", help="With all oddities of the published code.")
 ]
+_Points = Annotated[
+    str,
+    typer.Option(
+        help="Where curvature is measured: iterate, or midpoint of the last three (at the edge of stability, "
+        "fewer products)."
+    ),
+]
 _Kept = Annotated[Path | None, typer.Option(help="Where to keep the record; default: results/train-....nc.")]
 
 _RATES = {"sgd": "0.5", "adam": "0.003", "adamw": "0.003"}
@@ -67,6 +74,7 @@ def train(
     seeds: Seeds = 3,
     batch_size: Annotated[str, typer.Option(help="Examples a step; all: gradient descent.")] = "128",
     every: Every = None,
+    measure_points: _Points = "iterate",
     augment: _Augment = False,
     settings: Set = None,
     dataset: DatasetName = "auto",
@@ -98,6 +106,7 @@ def train(
         batch_size=_batch_size(batch_size),
         augmentation=neural.Augmentation() if augment else None,
         measure_every=max(1, steps // 16) if every is None else every,
+        measure_points=measure_points,
         as_published=tuple(PUBLISHED) if as_published else (),
     )
     grid = neural.Grid(

@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.lib.npyio import NpzFile
 
-from ..errors import InputError, invalid, require_whole
+from ..errors import InputError, invalid
 from .curvature import Batch
-from .data import load_dataset
+from .curvature.isolation import own_randomness
+from .data import IMAGES, TEXT_SUFFIXES, TOKENS, load_dataset, read_text
+from .user_batches import Examples
+from .user_code import (
+    as_factory,
+    call_factory,
+    called,
+    kind_of,
+    load_factory,
+    load_object,
+    refused,
+    require_seed,
+    words_of,
+)
+from .user_sources import DEFAULT_EXAMPLES, arrays_in, drawn, gather, is_source, saved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import ModuleType
+    from .data import Dataset
+    from .user_code import Executed
 
-    from ..theory import Array
+__all__ = [
+    "DEFAULT_EXAMPLES",
+    "SOURCES",
+    "Built",
+    "Drawn",
+    "Reading",
+    "build_model",
+    "load_batch",
+    "load_checkpoint",
+    "load_factory",
+    "load_object",
+    "words_of",
+]
 
 _PAIR = 2
 
-FORM = "package.module:function or path/to/file.py:function"
-
-LARGEST_SEED = 2**63 - 1
-"""That torch takes."""
-
-DEFAULT_EXAMPLES = 512
-"""Examples drawn where the number is left open and there are as many."""
-
-SOURCES = "a folder with a known data set, an .npz or .pt file with inputs and targets, or module:function"
+SOURCES = (
+    "an .npz or .pt file, a text file, a folder with a known data set or one subfolder of images a class, or "
+    "module:name of a DataLoader, a Dataset, an iterable of batches, or a function that returns one or arrays"
+)
 
 
 class Built(NamedTuple):
@@ -43,49 +58,51 @@ class Built(NamedTuple):
     optimizer: torch.optim.Optimizer | None
 
 
+class Reading(NamedTuple):
+    """How text and images are read; None is the reader's own default."""
+
+    sequence: int | None = None
+    """Tokens in a window of text."""
+    level: str | None = None
+    """`byte` or `word`."""
+    vocabulary: int | None = None
+    """Most frequent words that are told apart."""
+    side: int | None = None
+    """Of the images in a folder of one's own, in pixels."""
+
+    def given(self) -> dict[str, Any]:
+        """The settings that are not left open."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+_DEFAULT = Reading()
+
+
 class Drawn(NamedTuple):
     """Examples out of a data set."""
 
     name: str
     batch: Batch
-    available: int
+    available: int | None
+    """How many there are, where that is known."""
+    first: bool = False
+    """Whether these are the first ones, in the data's own order; else they were drawn from all of them."""
+    targets_name: str | None = None
+    """The key of the targets where batches are dictionaries."""
+    kind: str | None = None
+    """`images`, `tokens` or `vectors` for files and folders that are known to hold such."""
 
 
-def load_factory(spec: str) -> Callable[..., Any]:
-    """A function by name, `package.module:function` or `path/to/file.py:function`.
-
-    While the module is being imported, and not longer, the current folder and the file's own are searched.
-
-    Raises
-    ------
-    InputError
-        If the name is of neither form, or there is no such module, file or attribute, or it is not callable.
-    """
-    place, colon, name = spec.rpartition(":")
-    if not (colon and place and name):
-        raise _refused(spec, "there is a colon between file and function", "write both")
-    module = _module(place)
-    try:
-        found = getattr(module, name)
-    except AttributeError:
-        raise _refused(spec, f"{place} has no {name}", "check the name after the colon") from None
-    if not callable(found):
-        kind = type(found).__name__
-        raise _refused(spec, f"{name} is of type {kind}", "name a function that returns what is asked for")
-    factory: Callable[[], Any] = found
-    return factory
-
-
-def build_model(spec: str, seed: int = 0) -> Built:
+def build_model(spec: str, seed: int = 0, *, executed: Executed | None = None) -> Built:
     """The model, and the optimizer if there is one, that a named function without arguments returns.
 
     Parameters
     ----------
-    spec
-        As of `load_factory`.
+    spec, executed
+        As of `load_object`.
     seed
-        Of torch's random numbers while the module is imported and the factory called; they are as before
-        afterwards.
+        Of torch's, NumPy's and Python's random numbers while the module is imported, and again while the
+        factory is called; they are as before afterwards.
 
     Raises
     ------
@@ -93,15 +110,15 @@ def build_model(spec: str, seed: int = 0) -> Built:
         As `load_factory`, and if the factory raises or returns anything but a module or a pair of a module
         and an optimizer.
     """
-    returned = _called(spec, seed)
+    returned = call_factory(spec, seed, executed)
     pair = returned if isinstance(returned, tuple) and len(returned) == _PAIR else (returned, None)
     model, optimizer = pair
     if not isinstance(model, torch.nn.Module):
         remedy = "return the model, or (model, optimizer)"
-        raise _refused(spec, f"it returned {_kind(returned)}, not an nn.Module", remedy)
+        raise refused(spec, f"it returned {kind_of(returned)}, not an nn.Module", remedy)
     if not isinstance(optimizer, torch.optim.Optimizer | None):
         remedy = "return the model, or (model, optimizer)"
-        raise _refused(spec, f"beside the model it returned {_kind(optimizer)}, not an optimizer", remedy)
+        raise refused(spec, f"beside the model it returned {kind_of(optimizer)}, not an optimizer", remedy)
     return Built(model, optimizer)
 
 
@@ -121,7 +138,7 @@ def load_checkpoint(path: Path, built: Built) -> None:
     InputError
         If the file cannot be read or does not fit.
     """
-    content = _saved("checkpoint", path)
+    content = saved("checkpoint", path)
     weights, state = content, None
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         weights, state = content["model"], content.get("optimizer")
@@ -135,203 +152,106 @@ def load_checkpoint(path: Path, built: Built) -> None:
         raise invalid("checkpoint", str(path), accepted=accepted, remedy=remedy) from error
 
 
-def load_batch(data: str | Path | None, examples: int | None = None, seed: int = 0) -> Drawn:
-    """Examples drawn without replacement, in their own order.
+def load_batch(
+    data: Any = None,
+    examples: int | None = None,
+    seed: int = 0,
+    reading: Reading = _DEFAULT,
+    *,
+    executed: Executed | None = None,
+) -> Drawn:
+    """A batch out of whatever holds data.
 
     Parameters
     ----------
     data
-        One of `SOURCES`; None is the built-in digits. Arrays have one example a row. Whole numbers are made
-        int64 (labels, tokens).
+        One of `SOURCES` by name or path, or such an object itself. None is the built-in digits. Of a batch
+        that is a tuple the last entry is the targets, of a dictionary `targets` or `labels`; everything else
+        is inputs. Whole numbers are made int64; 8-bit inputs of three or more dimensions are images and are
+        divided by 255.
     examples
-        How many; None is `DEFAULT_EXAMPLES`, or all if there are fewer.
+        How many; None is `DEFAULT_EXAMPLES`, or all if there are fewer. From files, folders and arrays they
+        are drawn without replacement, in their own order; from loaders, data sets and iterables they are the
+        first.
     seed
-        Of the draw, and of torch's random numbers while a function makes the data.
+        Of the draw, and of all random numbers while a function makes the data or a loader shuffles them.
+    reading
+        Of text files, WikiText-2 and folders of images.
+    executed
+        As of `load_object`.
 
     Raises
     ------
     InputError
-        If the data cannot be read, or has fewer examples than asked for.
+        If the data cannot be read, has fewer examples than asked for, or a setting does not go with it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch.utils.data import DataLoader, TensorDataset
+    >>> from superconsistency.neural.loading import load_batch
+    >>> data = TensorDataset(torch.zeros(100, 3), torch.zeros(100, dtype=torch.long))
+    >>> found = load_batch(DataLoader(data, batch_size=32, shuffle=True), examples=50)
+    >>> found.name, found.batch.examples, found.first
+    ('DataLoader', 50, True)
     """
-    name, inputs, targets = _source(data, seed)
-    available = len(targets)
-    wanted = min(DEFAULT_EXAMPLES, available) if examples is None else examples
-    require_whole("seed", seed, least=0, most=LARGEST_SEED, example=0)
-    if not 1 <= wanted <= available:
-        raise invalid(
-            "examples", wanted, accepted=f"1 to {available}, as {name} has", remedy="pass a number of these"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(available, generator=generator)[:wanted].sort().values
-    return Drawn(name, Batch(inputs[chosen], targets[chosen]), available)
+    require_seed(seed)
+    path = Path(data) if isinstance(data, (str, Path)) else None
+    if data is None or (path is not None and (_is_folder(path) or path.suffix.lower() in TEXT_SUFFIXES)):
+        return _of_dataset(_known(path, reading), examples, seed)
+    name = type(data).__name__ if path is None else str(data)
+    for setting, value in reading.given().items():
+        raise _unread(setting, value, f"none, as {name} is neither text nor a folder of images")
+    content = data if path is None else _content(name, path, seed, executed)
+    with own_randomness(seed):
+        found = gather(name, content, examples, seed)
+    shown = name if path is None or ":" in name else path.name
+    return Drawn(shown, found.examples.batch, found.available, found.first, found.examples.targets_name)
 
 
-def _source(data: str | Path | None, seed: int) -> tuple[str, torch.Tensor, torch.Tensor]:
-    """Name, inputs and targets of a whole data set."""
-    path = None if data is None else Path(data)
-    if path is None or path.is_dir():
-        known = load_dataset(folder=path)
-        return known.name, known.inputs, known.targets
-    if path.suffix == ".npz":
-        return path.name, *_pair(str(data), _arrays(path))
-    if path.suffix in {".pt", ".pth"}:
-        return path.name, *_pair(str(data), _saved("data", path))
-    if ":" in str(data):
-        return str(data), *_pair(str(data), _called(str(data), seed))
-    raise invalid("data", str(data), accepted=SOURCES, remedy="check --data, or leave it out for the digits")
-
-
-def _pair(data: str, content: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and targets out of a pair or a dictionary of tensors or arrays, checked."""
-    if isinstance(content, dict):
-        missing = [key for key in ("inputs", "targets") if key not in content]
-        if missing:
-            raise _bad_data(data, f"it has no {' and no '.join(missing)}")
-        content = (content["inputs"], content["targets"])
-    if not (isinstance(content, tuple | list) and len(content) == _PAIR):
-        raise _bad_data(data, f"it gave {_kind(content)}")
-    inputs, targets = _tensor(data, "inputs", content[0]), _tensor(data, "targets", content[1])
-    if len(inputs) != len(targets) or not len(targets):
-        raise _bad_data(data, f"{len(inputs)} inputs and {len(targets)} targets")
-    return inputs, targets
-
-
-def _tensor(data: str, name: str, value: Any) -> torch.Tensor:
-    """Examples as a tensor that is int64 or floating-point and finite."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "iuf":
-        kind = np.int64 if value.dtype.kind in "iu" else np.float32 if value.itemsize <= 4 else np.float64
-        value = torch.from_numpy(np.array(value, dtype=kind, order="C"))
-    if not isinstance(value, torch.Tensor) or value.is_complex() or value.dtype == torch.bool:
-        raise _bad_data(data, f"its {name} are {_kind(value)}")
-    if value.ndim == 0:
-        raise _bad_data(data, f"its {name} are one number")
-    found: torch.Tensor = value.detach()
-    if not found.is_floating_point():
-        return found.long()
-    if not torch.isfinite(found).all():
-        raise _bad_data(data, f"its {name} hold NaN or infinity")
+def _known(path: Path | None, reading: Reading) -> Dataset:
+    """A folder or a text file, read with settings that it has; the digits without either."""
+    given = reading.given()
+    if path is not None and not _is_folder(path):
+        if "side" in given:
+            raise _unread("side", given["side"], f"none, as {path.name} is text")
+        return read_text(path, **given)
+    found = load_dataset(folder=path, **given)
+    if found.kind == TOKENS and "side" in given:
+        raise _unread("side", given["side"], f"none, as {found.name} is text")
+    if found.kind == IMAGES:
+        for setting, value in given.items():
+            if setting != "side":
+                raise _unread(setting, value, f"none, as {found.name} has images")
+            if value != found.shape[-1]:
+                raise _unread(setting, value, f"{found.shape[-1]}, as {found.name} has")
     return found
 
 
-def _arrays(path: Path) -> dict[str, Array]:
-    """The arrays of an .npz file, none of which may hold Python objects."""
+def _is_folder(path: Path) -> bool:
     try:
-        with path.open("rb") as opened:
-            found = np.load(opened, allow_pickle=False)
-            if isinstance(found, NpzFile):
-                return {name: found[name] for name in ("inputs", "targets") if name in found}
-    except Exception as error:  # a hostile file can raise anything; all of it means the same
-        raise _bad_data(str(path), words_of(error)) from error
-    raise _bad_data(str(path), "it is a single array")
+        return path.is_dir()
+    except OSError:  # a name too long for the file system is no folder's
+        return False
 
 
-def _saved(what: str, path: Path) -> Any:
-    """What `torch.save` wrote, tensors and plain values only."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a hostile file can raise anything; all of it means the same
-        accepted = f"a file of tensors that torch.save wrote ({words_of(error)})"
-        raise invalid(what, str(path), accepted=accepted, remedy="save a dictionary of tensors") from error
+def _unread(setting: str, value: object, accepted: str) -> InputError:
+    return invalid(setting, value, accepted=accepted, remedy="leave it out")
 
 
-def _called(spec: str, seed: int) -> Any:
-    """What a named function returns, under torch's random numbers of a seed."""
-    require_whole("seed", seed, least=0, most=LARGEST_SEED, example=0)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        factory = load_factory(spec)
-        return _outcome(spec, factory)
+def _of_dataset(data: Dataset, examples: int | None, seed: int) -> Drawn:
+    found = drawn(data.name, Examples(Batch(data.inputs, data.targets)), examples, seed)
+    return Drawn(data.name, found.examples.batch, found.available, kind=data.kind)
 
 
-def _outcome(spec: str, factory: Callable[[], Any]) -> Any:
-    try:
-        return factory()
-    except (Exception, SystemExit) as error:
-        remedy = "let it be callable without arguments, and run it by itself"
-        raise _refused(spec, f"it raised {words_of(error)}", remedy) from error
-
-
-def _module(place: str) -> ModuleType:
-    """Import a module by its name or its file."""
-    is_file, path = _is_file(place), Path(place).absolute()
-    if is_file and not path.is_file():
-        raise _refused(place, "there is no such file", "check the path before the colon")
-    with _search(*_folders(place)):
-        try:
-            return _run(path) if is_file else importlib.import_module(place)
-        except ModuleNotFoundError as error:
-            if not is_file and error.name and f"{place}.".startswith(f"{error.name}."):
-                raise _refused(
-                    place, f"there is no module {error.name}", "run where it can be imported, or give a .py"
-                ) from error
-            raise _refused(
-                place, f"its import raised {words_of(error)}", "install what it imports"
-            ) from error
-        except (Exception, SystemExit) as error:
-            raise _refused(place, f"its import raised {words_of(error)}", "run it by itself") from error
-
-
-def _is_file(place: str) -> bool:
-    return place.endswith(".py")
-
-
-def _folders(place: str) -> list[Path]:
-    """Where a module's own imports are looked for."""
-    return [Path.cwd(), *([Path(place).absolute().parent] if _is_file(place) else [])]
-
-
-def _run(path: Path) -> ModuleType:
-    """Execute a file as a module of its own."""
-    name = f"_superconsistency_factory_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and the like look their module up
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-@contextmanager
-def _search(*folders: Path) -> Iterator[None]:
-    """Look for modules in these folders first, for a while."""
-    before = list(sys.path)
-    sys.path[:0] = [str(folder) for folder in folders]
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path[:] = before
-
-
-def _refused(spec: str, why: str, remedy: str) -> InputError:
-    return invalid("function", spec, accepted=f"{FORM} ({why})", remedy=remedy)
-
-
-def _bad_data(data: str, why: str) -> InputError:
-    return invalid(
-        "data",
-        data,
-        accepted=f"inputs and targets, arrays of numbers with equally many rows, at least one ({why})",
-        remedy=f"pass {SOURCES}",
-    )
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, torch.Tensor):
-        return f"a tensor of {value.dtype}"
-    if isinstance(value, np.ndarray):
-        return f"an array of {value.dtype}"
-    if isinstance(value, tuple | list):
-        return f"{type(value).__name__} of {len(value)}"
-    return type(value).__name__
-
-
-def words_of(error: BaseException, longest: int = 160) -> str:
-    """An error's class and message on one short line."""
-    words = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    return words if len(words) <= longest else words[: longest - 1] + "…"
+def _content(name: str, path: Path, seed: int, executed: Executed | None) -> Any:
+    """What a file holds, or a name stands for: the object itself, or what it returns if it is a function."""
+    if path.suffix.lower() == ".npz":
+        return arrays_in(path)
+    if path.suffix.lower() in {".pt", ".pth"}:
+        return saved("data", path)
+    if ":" not in name:
+        raise invalid("data", name, accepted=SOURCES, remedy="check --data, or leave it out for the digits")
+    with own_randomness(seed):
+        found = load_object(name, executed)
+    return found if is_source(found) else called(name, as_factory(name, found), seed)

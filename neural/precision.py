@@ -19,7 +19,7 @@ def full_precision() -> Iterator[None]:
     """Inside, products of single-precision numbers are not taken in TF32 or bfloat16, on a GPU either.
 
     PyTorch allows TF32 in convolutions unless told otherwise, whose 10 bits would be the error of every
-    curvature. Settings are as before afterwards.
+    curvature. Recurrent layers are included. Settings are as before afterwards.
     """
     places = _places()
     before = [getattr(place, name) for place, name, _ in places]
@@ -38,6 +38,7 @@ def _places() -> list[tuple[Any, str, object]]:
     if not _NEW:
         return [(backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
     operations = (
-        backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv
+        backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn,
+        backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn,
     )  # fmt: skip
     return [(operation, "fp32_precision", "ieee") for operation in operations]

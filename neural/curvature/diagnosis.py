@@ -1,57 +1,29 @@
-"""Which module of a model has no second derivative."""
+"""Which module of a model has no second derivative, a wrong one, or one that is not finite."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...errors import InputError, invalid
+from .batch import mapped, tensors
+from .derivatives import DOUBLE, SINGLE, defect, drawn_like, scale_of
+from .evaluation import How, Substitution, operations
+from .failures import words_of
+from .graph import refuse_once_differentiable
+from .isolation import own_randomness, unchanged
+from .parameters import as_parameter, coordinates_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
-    from .objective import Batch, Objective
+    from .batch import Batch
+    from .objective import Objective
 
     Call = tuple[str, torch.nn.Module, tuple[Any, ...], dict[str, Any]]
-
-
-def require_differentiable_twice(model: torch.nn.Module) -> None:
-    """Refuse a compiled model, whose backward pass has no derivative.
-
-    Raises
-    ------
-    InputError
-        Naming the module.
-    """
-    for name, module in model.named_modules():
-        if hasattr(module, "_orig_mod"):
-            raise invalid(
-                "model",
-                f"compiled by torch.compile at {name or 'its root'}",
-                accepted="a module that is differentiable twice",
-                remedy="pass the module as it was before torch.compile (its _orig_mod)",
-            )
-
-
-def refuse_once_differentiable(gradients: Iterable[torch.Tensor]) -> None:
-    """Raise RuntimeError if gradients depend on a function marked as differentiable once.
-
-    Asked for derivatives in some leaves only, autograd leaves such a function's error out, and the product
-    would be wrong without a word.
-    """
-    seen, ahead = set(), [gradient.grad_fn for gradient in gradients]
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if node.name().endswith(("autograd::Error", "DelayedError")):
-            raise RuntimeError("its backward pass is marked @once_differentiable")
-        ahead.extend(following for following, _ in node.next_functions)
 
 
 def explain_failure(objective: Objective, batch: Batch, error: Exception) -> InputError:
@@ -74,10 +46,13 @@ def explain_failure(objective: Objective, batch: Batch, error: Exception) -> Inp
         Naming the module by qualified name and class, and the operation where PyTorch names it.
     """
     calls = _calls(objective, batch)
-    for name, module, arguments, named in calls:
-        failure = _failure(objective, module, arguments, named)
+    for call in calls:
+        failure = _failure(_Alone(call))
         if failure is not None:
-            return _accused(name or "its root", type(module).__name__, failure)
+            return _accused(call.name or "its root", type(call.module).__name__, failure)
+    failure = _criterion_failure(objective, batch)
+    if failure is not None:
+        return _accused("", f"loss {objective.name}", failure)
     if _IN_PLACE in str(error):
         return invalid(
             "operator",
@@ -92,7 +67,7 @@ def explain_failure(objective: Objective, batch: Batch, error: Exception) -> Inp
         "product with the second derivative",
         f"impossible, and {runs}",
         accepted="a model and a loss that run on this batch",
-        remedy=f"run both on it by themselves; the error was {_words(error)}",
+        remedy=f"run both on it by themselves; the error was {words_of(error)}",
     )
 
 
@@ -105,6 +80,7 @@ def _accused(place: str, kind: str, failure: str) -> InputError:
     """The error that names a module; the operation is in the remedy, which is shown whole."""
     found = _OPERATION.search(failure)
     operation = found[1] if found else ""
+    where = f"{place} ({kind})" if place else kind
     if _IN_PLACE in failure:
         why, remedy = "it changes a tensor in place that its derivative needs", f"let {kind} make a new one"
     else:
@@ -112,33 +88,41 @@ def _accused(place: str, kind: str, failure: str) -> InputError:
         remedy = f"replace {operation or 'that operation'} in {kind} by one with a second derivative"
     return invalid(
         "model",
-        f"not differentiable twice in {place} ({kind})" + (f": {why}" if why else ""),
+        f"not differentiable twice in {where}" + (f": {why}" if why else ""),
         accepted="operations with a second derivative",
         remedy=remedy,
     )
 
 
-def _words(error: Exception) -> str:
-    """An error's class and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+class _Call(NamedTuple):
+    """A module's first call in a pass of the model."""
+
+    name: str
+    module: torch.nn.Module
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+
+    @property
+    def words(self) -> str:
+        """The module's name and class."""
+        return f"{self.name or 'its root'} ({type(self.module).__name__})"
 
 
-def _calls(objective: Objective, batch: Batch) -> list[Call]:
+def _calls(objective: Objective, batch: Batch) -> list[_Call]:
     """Every module's first call, inner modules before outer ones: the order in which they return."""
     names = {id(module): name for name, module in objective.model.named_modules()}
-    calls: list[Call] = []
+    calls: list[_Call] = []
 
     def note(
         module: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], _output: object
     ) -> None:
         if id(module) in names:
-            calls.append((names.pop(id(module)), module, arguments, named))
+            calls.append(_Call(names.pop(id(module)), module, arguments, named))
 
     handles = [module.register_forward_hook(note, with_kwargs=True) for module in objective.model.modules()]
     try:
         objective.outputs(objective.leaves(), batch)
-    except RuntimeError:
+    except InputError:
         return []
     finally:
         for handle in handles:
@@ -146,63 +130,136 @@ def _calls(objective: Objective, batch: Batch) -> list[Call]:
     return calls
 
 
-def _failure(
-    objective: Objective, module: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
-) -> str | None:
+class _Alone:
+    """A module's call by itself: the sum of its squared outputs as a function of its weights and inputs.
+
+    Parameters
+    ----------
+    call
+        Of a module that is left as it was: the function is of copies.
+    double
+        Whether in double precision.
+    """
+
+    def __init__(self, call: _Call, *, double: bool = False) -> None:
+        self.call, self.double = call, double
+        self.weights = {name: value for name, value in call.module.named_parameters() if value.requires_grad}
+        given = [item for item in _real((call.arguments, call.named)) if item.requires_grad]
+        self.places = {id(item): index for index, item in enumerate(given, len(self.weights))}
+        self.point = [self._copied(coordinates_of(value)) for value in (*self.weights.values(), *given)]
+
+    def _copied(self, value: torch.Tensor) -> torch.Tensor:
+        return value.to(torch.float64 if self.double else value.dtype, copy=True)
+
+    def __call__(self, leaves: list[torch.Tensor]) -> torch.Tensor:
+        """The function of leaves like `point`."""
+
+        def replaced(tensor: torch.Tensor) -> torch.Tensor:
+            place = self.places.get(id(tensor))
+            # Clones, because an in-place operation may not change a leaf.
+            return tensor.detach().clone() if place is None else as_parameter(leaves[place].clone(), tensor)
+
+        module, how = self.call.module, How(double=self.double)
+        own = zip(self.weights.items(), leaves, strict=False)
+        weights = {name: as_parameter(leaf, value) for (name, value), leaf in own}
+        originals = {id(weights[name]): value for name, value in self.weights.items()}
+        buffers = {name: value.clone() for name, value in module.named_buffers()}
+        arguments, named = mapped((self.call.arguments, self.call.named), replaced)
+        with (
+            operations(),
+            own_randomness(0),
+            unchanged(module.modules()),
+            Substitution({}, originals, how),
+        ):
+            outputs = functional_call(module, {**weights, **buffers}, arguments, named)
+        squares = [_pairs(item).square().sum() for item in _real(outputs)]
+        return torch.stack(squares).sum() if squares else torch.zeros((), device="cpu")
+
+
+def _pairs(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+def _real(values: Any) -> Iterator[torch.Tensor]:
+    """The tensors of real or complex numbers among values."""
+    return (tensor for tensor in tensors(values) if tensor.is_floating_point() or tensor.is_complex())
+
+
+def _failure(alone: _Alone) -> str | None:
     """What a double backward pass through one module says, None if nothing."""
-    parameters = dict(module.named_parameters())
-    leaves = {name: _leaf(value) for name, value in parameters.items() if value.requires_grad}
-    buffers = {name: value.clone() for name, value in module.named_buffers()}
-    inputs, options = _mapped((arguments, named), _leaf)
-    free = [*leaves.values(), *(item for item in _tensors((inputs, options)) if item.requires_grad)]
-    if not free:
+    if not alone.point:
         return None
+    leaves = [value.clone().requires_grad_() for value in alone.point]
     try:
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), objective.own_randomness():
-            # Copies, because an in-place operation may not change a leaf.
-            inputs, options = _mapped((inputs, options), torch.Tensor.clone)
-            outputs = functional_call(module, {**leaves, **buffers}, inputs, options)
-            _differentiate_twice(outputs, free)
-    except RuntimeError as error:
-        return _words(error).partition(": ")[2] or type(error).__name__
+        _second_derivative(alone(leaves), leaves)
+    except Exception as error:  # user code can fail in any way
+        return words_of(error).partition(": ")[2] or type(error).__name__
     return None
 
 
-def _differentiate_twice(outputs: Any, free: list[torch.Tensor]) -> None:
-    total = sum((tensor.square().sum() for tensor in _tensors(outputs)), torch.zeros(()))
-    if not total.requires_grad:
-        return
-    gradients = torch.autograd.grad(total, free, create_graph=True, materialize_grads=True)
-    refuse_once_differentiable(gradients)
-    again = [gradient.square().sum() for gradient in gradients if gradient.requires_grad]
-    if again:
-        torch.autograd.grad(torch.stack(again).sum(), free, allow_unused=True)
+def _second_derivative(scalar: torch.Tensor, leaves: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The gradient of the squared norm of a gradient."""
+    nothing = [torch.zeros_like(leaf) for leaf in leaves]
+    if not scalar.requires_grad:
+        return nothing
+    with operations():
+        gradients = torch.autograd.grad(scalar, leaves, create_graph=True, materialize_grads=True)
+        refuse_once_differentiable(gradients)
+        again = [gradient.square().sum() for gradient in gradients if gradient.requires_grad]
+        if not again:
+            return nothing
+        found = torch.autograd.grad(torch.stack(again).sum(), leaves, materialize_grads=True)
+    return list(found)
 
 
-def _leaf(value: torch.Tensor) -> torch.Tensor:
-    """A copy that stands at the beginning of a graph if the value depends on what is trained."""
-    return value.detach().clone().requires_grad_(value.requires_grad)
+def _criterion_failure(objective: Objective, batch: Batch) -> str | None:
+    """What a double backward pass through the criterion alone says, None if nothing."""
+    leaves: list[torch.Tensor] = []
+
+    def freed(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        leaves.append(tensor.detach().requires_grad_())
+        return leaves[-1].clone()
+
+    try:
+        free = mapped(objective.outputs(objective.leaves(), batch), freed)
+        _second_derivative(objective.loss_of(free, batch), leaves)
+    except InputError:
+        return None
+    except Exception as error:  # user code can fail in any way
+        return words_of(error).partition(": ")[2] or type(error).__name__
+    return None
 
 
-def _mapped(values: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """A function of every tensor in arguments, which may be nested; anything else as it is."""
-    if isinstance(values, torch.Tensor):
-        return function(values)
-    if isinstance(values, dict):
-        return {key: _mapped(value, function) for key, value in values.items()}
-    if type(values) in {tuple, list}:
-        return type(values)(_mapped(value, function) for value in values)
-    return values
+def module_with_wrong_derivative(objective: Objective, batch: Batch) -> str:
+    """The innermost module whose derivatives are not those of its values; empty if there is none."""
+    for call in _calls(objective, batch):
+        for double in (True, False):
+            alone = _Alone(call, double=double)
+            if not alone.point:
+                break
+            generator = torch.Generator(device="cpu").manual_seed(0)
+            point = [value + 0.05 * scale_of(value) * drawn_like(value, generator) for value in alone.point]
+            try:
+                found = defect(alone, point, DOUBLE if double else SINGLE, generator)
+            except Exception:  # noqa: S112 - a module that does not run by itself is not the one looked for
+                continue
+            if found is not None:
+                return call.words
+            break
+    return ""
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
-    """The real tensors in what a module takes or returns."""
-    if isinstance(values, torch.Tensor):
-        if values.is_floating_point():
-            yield values
-    elif isinstance(values, dict):
-        for value in values.values():
-            yield from _tensors(value)
-    elif isinstance(values, (tuple, list)):
-        for value in values:
-            yield from _tensors(value)
+def non_finite_derivative(objective: Objective, batch: Batch) -> str:
+    """The innermost module with a second derivative that is not finite, in words; empty if there is none."""
+    for call in _calls(objective, batch):
+        alone = _Alone(call)
+        leaves = [value.clone().requires_grad_() for value in alone.point]
+        try:
+            found = _second_derivative(alone(leaves), leaves)
+        except Exception:  # noqa: S112 - a module that does not run by itself is not the one looked for
+            continue
+        if not all(torch.isfinite(piece).all() for piece in found):
+            return call.words
+    return ""

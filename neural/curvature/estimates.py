@@ -14,17 +14,22 @@ if TYPE_CHECKING:
     from .tracker import Eigenpairs
 
 EXACT, CERTIFIED, RANDOM, ESTIMATED = "exact", "certified", "standard error", "estimated"
+BRACKETED = "bracketed"
 NOT_CONVERGED, UNDEFINED = "not converged", "undefined"
 
 KINDS = {
     EXACT: "exact to rounding",
     CERTIFIED: "within the error, by a residual",
-    RANDOM: "from random vectors; the error is a standard error",
+    RANDOM: "from random vectors or mini-batches; the error is a standard error",
     ESTIMATED: "within the error if the gap to the next eigenvalue is the one seen",
+    BRACKETED: "within the error, where the loss was seen to turn from below its start to above it",
     NOT_CONVERGED: "further products would be needed",
     UNDEFINED: "has no value here",
 }
 """What the error of an estimate means."""
+
+NOT_FINITE = "not finite"
+"""Note of what has no value for that reason, until `measure` finds out why."""
 
 
 class Estimate(NamedTuple):
@@ -40,13 +45,16 @@ class Estimate(NamedTuple):
     """Taken for this quantity, beyond those that earlier ones had taken."""
     note: str = ""
     """Why it has not converged or has no value."""
+    missed: float = math.nan
+    """At most the probability that an eigenvalue beyond the value and its error was overlooked (as of
+    `Eigenpairs`); NaN for other quantities."""
 
 
 def finite(value: float) -> Estimate:
     """A number known to rounding, or the note that it is none."""
     if math.isfinite(value):
         return Estimate(value, 0.0, EXACT)
-    return undefined("not finite: the network has diverged")
+    return undefined(NOT_FINITE)
 
 
 def undefined(why: str) -> Estimate:
@@ -59,15 +67,18 @@ def certified(pairs: Eigenpairs) -> Estimate:
     if math.isnan(pairs.value):
         return finite(pairs.value)
     kind = CERTIFIED if pairs.converged else NOT_CONVERGED
-    return Estimate(pairs.value, pairs.error_bound, kind, note=pairs.note)
+    return Estimate(pairs.value, pairs.error_bound, kind, note=pairs.note, missed=pairs.missed)
 
 
 def further(name: str, pairs: Eigenpairs) -> dict[str, Estimate]:
     """The eigenvalues after the outermost, by name and number."""
     kind = CERTIFIED if pairs.converged else NOT_CONVERGED
+    columns = zip(pairs.values, pairs.error_bounds, pairs.misses, strict=True)
     return {
-        f"{name}_{index + 1}": Estimate(float(value), float(bound), kind, note=pairs.note)
-        for index, (value, bound) in enumerate(zip(pairs.values, pairs.error_bounds, strict=True))
+        f"{name}_{index + 1}": Estimate(
+            float(value), float(bound), kind, note=pairs.note, missed=float(missed)
+        )
+        for index, (value, bound, missed) in enumerate(columns)
         if index and math.isfinite(value)
     }
 

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...errors import invalid
-from .diagnosis import refuse_once_differentiable
+from .evaluation import How
+from .outputs import ImpossibleQuantityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
-    from .objective import Batch, Objective
+    from .batch import Batch
+    from .objective import Objective
+    from .parameters import ParameterList
 
     Pieces = Sequence[torch.Tensor]
     Deposit = Callable[[int, torch.Tensor], None]
@@ -30,12 +34,13 @@ class Graph:
     Parameters
     ----------
     objective, batch
-        The loss and the examples, whose mean it is of.
+        The loss, and the examples it is averaged over.
     """
 
     def __init__(self, objective: Objective, batch: Batch) -> None:
         self.objective, self.batch = objective, batch
         self.leaves: dict[str, torch.Tensor] = objective.leaves()
+        self.how = How()
 
     @property
     def leaf_list(self) -> list[torch.Tensor]:
@@ -43,36 +48,56 @@ class Graph:
         return list(self.leaves.values())
 
     @cached_property
-    def raw_outputs(self) -> Any:
-        """What the model returns."""
-        return self.objective.outputs(self.leaves, self.batch)
+    def _pass(self) -> tuple[Any, torch.Tensor]:
+        outputs, loss = self.objective.evaluated(self.leaves, self.batch, self.how)
+        require_whole_graph(self.objective.listed(), loss)
+        return outputs, loss
 
     @property
     def outputs(self) -> torch.Tensor:
-        """What the model returns, if that is one tensor.
+        """What the loss is of in what the model returns.
 
         Raises
         ------
-        InputError
-            If it is anything else.
+        ImpossibleQuantityError
+            If it is more than one tensor.
         """
-        return _tensor(self.raw_outputs)
+        return self.objective.logits(self._pass[0])
 
-    @cached_property
+    @property
     def loss(self) -> torch.Tensor:
-        """The criterion, a scalar."""
-        return self.objective.loss_of(self.raw_outputs, self.batch)
+        """The criterion, a scalar, without weight decay."""
+        return self._pass[1]
 
     @cached_property
     def gradients(self) -> list[torch.Tensor]:
         """The loss's gradient with its graph, one tensor a parameter."""
-        return gradients_of(self.loss, self.leaf_list)
+        with self.derivatives():
+            return gradients_of(self.loss, self.leaf_list)
+
+    def derivatives(self) -> AbstractContextManager[None]:
+        """Inside, derivatives on this graph are taken."""
+        return self.objective.derivatives(self.leaves, self.how)
 
     @cached_property
     def loss_in_outputs(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Free outputs, detached from the model, and the loss's gradient in them with its graph."""
         free = self.outputs.detach().requires_grad_()
-        loss = self.objective.loss_of(free, self.batch)
+        # A criterion that changes its argument in place may not change a leaf.
+        loss = self.objective.loss_of_logits(free.clone(), self.batch, self.leaves)
+        if depends_on(loss, self.leaf_list):
+            raise ImpossibleQuantityError(
+                str(
+                    invalid(
+                        "loss",
+                        f"{self.objective.name}, a function of weights beside the outputs",
+                        accepted="a function of outputs and targets, for the Gauss-Newton matrix",
+                        remedy="pass weight_decay= instead of a penalty in the loss",
+                    )
+                )
+            )
+        if not loss.requires_grad:
+            return free, torch.zeros_like(free)
         (gradient,) = torch.autograd.grad(loss, free, create_graph=True, materialize_grads=True)
         return free, gradient
 
@@ -200,12 +225,62 @@ def forward_derivative(
     return product
 
 
-def _tensor(outputs: object) -> torch.Tensor:
-    if not isinstance(outputs, torch.Tensor):
-        raise invalid(
-            "model's output",
-            type(outputs).__name__,
-            accepted="one tensor, for the Gauss-Newton matrix and the tangent kernel",
-            remedy="wrap the model so that it returns its logits",
-        )
-    return outputs
+def nodes(*roots: torch.Tensor) -> Iterator[Any]:
+    """Every node of a graph once."""
+    seen, ahead = set(), [root.grad_fn for root in roots]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        ahead.extend(following for following, _ in node.next_functions)
+
+
+def leaves_of(root: torch.Tensor) -> dict[int, torch.Tensor]:
+    """The leaves that a graph ends at, by their ids."""
+    found = (getattr(node, "variable", None) for node in nodes(root))
+    return {id(leaf): leaf for leaf in found if leaf is not None}
+
+
+def depends_on(root: torch.Tensor, leaves: Pieces) -> bool:
+    """Whether a graph ends at any of these leaves."""
+    return not leaves_of(root).keys().isdisjoint(id(leaf) for leaf in leaves)
+
+
+def require_whole_graph(listed: ParameterList, loss: torch.Tensor) -> None:
+    """Refuse a loss whose graph is cut off, or ends at parameters and not at what takes their place.
+
+    Raises
+    ------
+    InputError
+        Naming the parameter or the operation.
+    """
+    names = {id(value): name for name, value in listed.trained.items()}
+    for node in nodes(loss):
+        if node.name().startswith("CompiledFunction"):
+            raise invalid(
+                "model or loss",
+                "compiled by torch.compile in one of its parts",
+                accepted="code that is differentiable twice",
+                remedy="pass the functions as they were before torch.compile",
+            )
+        name = names.get(id(getattr(node, "variable", None)))
+        if name is not None:
+            raise invalid(
+                f"parameter {name}",
+                "reached around the module, through a stored view or an autograd.Function",
+                accepted="parameters used as attributes of their module, or by operations of torch",
+                remedy="make views in forward, and hand autograd.Function the attribute itself",
+            )
+
+
+def refuse_once_differentiable(gradients: Iterable[torch.Tensor]) -> None:
+    """Raise RuntimeError if gradients depend on a function marked as differentiable once.
+
+    Asked for derivatives in some leaves only, autograd leaves such a function's error out, and the product
+    would be wrong without a word.
+    """
+    for node in nodes(*gradients):
+        if node.name().endswith(("autograd::Error", "DelayedError")):
+            raise RuntimeError("its backward pass is marked @once_differentiable")

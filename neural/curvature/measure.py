@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ import torch
 
 from ...errors import require_distinct, require_known, require_whole
 from .diagnosis import explain_failure
-from .estimates import Estimate, further
+from .estimates import NOT_FINITE, UNDEFINED, Estimate, further, undefined
+from .evaluation import own_context
 from .operators import DIFFERENTIATION
-from .quantities import QUANTITIES, MeasurementSettings, MeasurementState
+from .outputs import ImpossibleQuantityError
+from .quantities import QUANTITIES, Given, MeasurementSettings, MeasurementState
 from .speed import fastest_differentiation
 from .stochastic import LEAST_TRACE_PRODUCTS
 from .tracker import SpectrumTracker
@@ -20,8 +23,9 @@ from .tracker import SpectrumTracker
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from .batch import Batch
     from .metric import Metric
-    from .objective import Batch, Objective
+    from .objective import Objective
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ class Meter:
         Of all random vectors.
     examples_at_once
         Examples whose graph is held at a time; None is all.
+    mini_batch
+        Examples in each of the mini-batches, parts of the batch, that `batch_sharpness` is a mean over; None
+        is an eighth of it.
     differentiation
         As of `CurvatureOperator`, or `auto`: what `fastest_differentiation` finds at the first call.
 
@@ -84,6 +91,7 @@ class Meter:
         trace_products: int = 32,
         seed: int = 0,
         examples_at_once: int | None = None,
+        mini_batch: int | None = None,
         differentiation: str = "reverse",
     ) -> None:
         if quantities is None:
@@ -98,8 +106,13 @@ class Meter:
         require_known("differentiation", differentiation, ("auto", *DIFFERENTIATION))
         if examples_at_once is not None:
             require_whole("examples at once", examples_at_once, least=1, example=128)
+        if mini_batch is not None:
+            require_whole("mini-batch", mini_batch, least=1, example=32)
         self.quantities = tuple(quantities)
-        self.settings = MeasurementSettings(count, trace_products, seed, examples_at_once, differentiation)
+        self.settings = MeasurementSettings(
+            count, trace_products, seed, examples_at_once, differentiation, tolerance, mini_batch
+        )
+        self._rate: float | None = None
         self.trackers = {
             name: SpectrumTracker(tolerance=tolerance, count=pairs, end=end, seed=seed)
             for name, pairs, end in (
@@ -112,12 +125,15 @@ class Meter:
             )
         }
 
+    @own_context()
     def __call__(
         self,
         objective: Objective,
         batch: Batch,
         metric: Metric | None = None,
         *,
+        update: Mapping[str, torch.Tensor] | None = None,
+        mini_batches: Sequence[Batch] | None = None,
         on_estimate: Callable[[Mapping[str, Estimate]], None] = lambda _known: None,
     ) -> Measurements:
         """Measure now.
@@ -126,36 +142,45 @@ class Meter:
         ----------
         objective, batch, metric
             What is measured, on which examples, in which metric (None: the plain Hessian's).
+        update
+            What a step of learning rate one subtracts, by parameter, as `optimizer_update` gives; of
+            `critical_sharpness`. None is the gradient in the metric.
+        mini_batches
+            Those that `batch_sharpness` is a mean over; None are parts of the batch.
         on_estimate
             Called after each quantity with all that are known.
 
         Raises
         ------
         InputError
-            If the model has no second derivative, or does not fit the batch.
+            As `CurvatureOperator`. A quantity that has no meaning for this loss is undefined, with a note.
         """
         begun = time.perf_counter()
         if self.settings.differentiation == "auto":
             fastest = fastest_differentiation(objective, batch)
             self.settings = replace(self.settings, differentiation=fastest)
-        state = MeasurementState(self.settings, self.trackers, objective, batch, metric)
+        given = Given(metric, update, mini_batches, self._rate)
+        state = MeasurementState(self.settings, self.trackers, objective, batch, given)
         try:
             estimates = self._estimates(state, on_estimate)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:
+        except (RuntimeError, NotImplementedError) as error:
             raise explain_failure(objective, batch, error) from error
+        rate = state.critical_rate
+        self._rate = rate if rate is not None and math.isfinite(rate) else None
         seconds = time.perf_counter() - begun
         return Measurements(estimates, objective.size, batch.examples, batch.hash, state.products, seconds)
 
     def state(self) -> dict[str, Any]:
         """What the next call's searches start from, as tensors and plain values."""
-        return {name: tracker.state() for name, tracker in self.trackers.items()}
+        return {name: tracker.state() for name, tracker in self.trackers.items()} | {"rate": self._rate}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from the state of a meter with the same settings."""
         for name, tracker in self.trackers.items():
             tracker.load(state[name])
+        self._rate = state["rate"]
 
     def _estimates(
         self, state: MeasurementState, on_estimate: Callable[[Mapping[str, Estimate]], None]
@@ -163,14 +188,23 @@ class Meter:
         estimates: dict[str, Estimate] = {}
         for name in self.quantities:
             before = state.products
-            found = QUANTITIES[name].measure(state)
+            found = self._estimate(name, state)
             estimates[name] = found._replace(products=state.products - before)
-            if name == "sharpness":
+            if name == "sharpness" and found.kind != UNDEFINED:
                 estimates |= further("eigenvalue", state.top)
-            elif name == "ntk_sharpness":
+            elif name == "ntk_sharpness" and found.kind != UNDEFINED:
                 estimates |= further("ntk_eigenvalue", state.kernel)
             on_estimate(dict(estimates))
         return estimates
+
+    @staticmethod
+    def _estimate(name: str, state: MeasurementState) -> Estimate:
+        """One quantity; undefined if it has no meaning for this loss, with the reason if it is not finite."""
+        try:
+            found = QUANTITIES[name].measure(state)
+        except ImpossibleQuantityError as error:
+            return undefined(str(error))
+        return found._replace(note=state.why_not_finite) if found.note == NOT_FINITE else found
 
 
 def measure(

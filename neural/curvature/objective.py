@@ -2,215 +2,403 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.func import functional_call
-from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...errors import invalid, require_known
-from ...records import array_hash
-from .diagnosis import require_differentiable_twice
-from .functions import LeanSecondDerivatives
+from . import additivity, guards
+from .batch import Batch, describe, mapped
+from .criteria import CRITERIA, NamedLoss, criterion_name, is_torchs, refuse_broadcast
+from .evaluation import (
+    How,
+    Substitution,
+    call,
+    double_by_default,
+    operations,
+    own_context,
+    substituted,
+)
+from .failures import users_code
+from .isolation import own_randomness, random_state, unchanged
+from .outputs import ImpossibleQuantityError, loss_in, tensor_in
+from .parameters import ParameterList, Snapshot, WeightDecay, as_parameter, require_measurable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
-    Criterion = Callable[[Any, torch.Tensor], torch.Tensor]
+    from .criteria import Criterion
+    from .outputs import Selector
 
-_IMAGE_DIMENSIONS = 4
+OWN_LOSS = "model"
+"""Name of the loss that the model itself returns."""
 
-CHANNELS_LAST = frozenset({"cpu"})
-"""Device types on which images with channels last in memory were measured to be faster for graph and products
-together (`make bench-curvature`); elsewhere a batch stays as it is."""
-
-
-class Batch(NamedTuple):
-    """Examples on which curvature is measured; both tensors have one example a row."""
-
-    inputs: torch.Tensor
-    targets: torch.Tensor
-
-    @property
-    def examples(self) -> int:
-        """Number of examples."""
-        return len(self.targets)
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the examples."""
-        return array_hash(self.inputs.detach().cpu().numpy(), self.targets.detach().cpu().numpy())
-
-    def parts(self, size: int | None) -> Iterator[Batch]:
-        """Consecutive parts of at most `size` examples; the whole if None."""
-        size = size or self.examples
-        for begin in range(0, self.examples, size):
-            yield Batch(self.inputs[begin : begin + size], self.targets[begin : begin + size])
-
-
-def _mean_squared(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return functional.mse_loss(outputs, _like(targets, outputs))
-
-
-def _half_squared(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return 0.5 * (outputs - _like(targets, outputs)).square().flatten(1).sum(1).mean()
-
-
-def _cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Over the last dimension, so that a language model's (batch, time, vocabulary) needs no reshaping."""
-    if targets.is_floating_point():
-        return functional.cross_entropy(outputs, targets)
-    return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
-
-
-def _like(targets: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-    """Class labels as one-hot rows; anything else in the outputs' precision."""
-    if not targets.is_floating_point():
-        targets = functional.one_hot(targets, outputs.shape[-1])
-    return targets.to(outputs.dtype)
-
-
-CRITERIA: dict[str, Criterion] = {
-    "cross-entropy": _cross_entropy,
-    "mse": _mean_squared,
-    "squared": _half_squared,
-}
-"""Losses by name: `mse` is torch's mean over examples and outputs, `squared` half the squared error summed
-over outputs, whose Gauss-Newton matrix has the eigenvalues of the neural tangent kernel."""
+__all__ = ["OWN_LOSS", "Batch", "Objective"]
 
 
 class Objective:
     """A model with the loss it is trained on.
 
-    Evaluating it leaves the model's parameters, buffers, gradients, mode and all random states as they were:
-    it runs on leaves that share the parameters' memory and on copies of the buffers.
+    What is measured is what the model uses: its parameters are listed anew at each measurement, and weights
+    that the loss reaches through closures, lists or plain attributes are part of them. Evaluating it leaves
+    parameters, buffers, gradients, attributes, flags and all random states as they were.
 
     Parameters
     ----------
     model
-        Any module that maps a batch's inputs to outputs, in the mode in which it is to be measured.
+        Any module, in the mode in which it is to be measured.
     criterion
-        A name of `CRITERIA`, or a function of (outputs, targets) that gives a mean over examples.
+        A name of `CRITERIA`; `model`, the loss that the model returns itself; or a function or module of
+        (outputs, targets) that gives one number. If it is a module, its own parameters are measured too.
     seed
-        Of dropout and the like, so that the loss is one function.
+        Of dropout and the like, so that the loss is one function. The model and the criterion each start
+        from it.
+    output
+        Where the logits are in what the model returns: a key, an index, an attribute or a function. By
+        default they are found: a tensor, the entry `logits`, or the first floating-point tensor. A function
+        of one's own gets all that the model returns unless this is given.
+    weight_decay
+        Adds `decay/2 |theta|^2` to the loss: a number for all parameters, or numbers by name.
 
     Raises
     ------
     InputError
-        If nothing in the model is trained, it is compiled, or the criterion is unknown.
+        If nothing in the model is trained, it is compiled, scripted, lazy, on no device, wrapped for several
+        devices, or in half precision, or the criterion is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from superconsistency.neural import Batch, Objective
+    >>> objective = Objective(torch.nn.Linear(3, 2))
+    >>> objective.size, objective.dtype
+    (8, torch.float32)
+    >>> batch = Batch(torch.zeros(4, 3), torch.tensor([0, 1, 1, 0]))
+    >>> 0.3 < objective.loss(batch) < 1.2
+    True
     """
 
     def __init__(
-        self, model: torch.nn.Module, criterion: str | Criterion = "cross-entropy", *, seed: int = 0
+        self,
+        model: torch.nn.Module,
+        criterion: str | Criterion = "cross-entropy",
+        *,
+        seed: int = 0,
+        output: Selector = None,
+        weight_decay: float | Mapping[str, float] = 0.0,
     ) -> None:
-        require_differentiable_twice(model)
-        if isinstance(criterion, str):
-            require_known("loss", criterion, CRITERIA)
-            criterion = CRITERIA[criterion]
-        self.model = model
-        self.criterion = criterion
-        self.parameters = {
-            name: value for name, value in model.named_parameters() if value.requires_grad and value.numel()
-        }
-        self._seed = seed
-        if not self.parameters:
-            raise invalid(
-                "model",
-                type(model).__name__,
-                accepted="a module with at least one parameter that is trained",
-                remedy="set requires_grad on what is to be measured",
-            )
+        self.name = criterion_name(criterion)
+        self.own_loss = isinstance(criterion, str) and criterion == OWN_LOSS
+        self.criterion: Criterion = _found_criterion(criterion)
+        self.takes_tensor = isinstance(self.criterion, NamedLoss) or is_torchs(self.criterion)
+        self.model, self.output, self._seed = model, output, seed
+        require_measurable(model, self.criterion)
+        self.decay = WeightDecay(weight_decay, self.listed())
+        self._checked: set[object] = set()
+        self._shares: dict[object, list[float]] = {}
+
+    def listed(self) -> ParameterList:
+        """The trained parameters of the model, and of the criterion where it has some, as they are now."""
+        return ParameterList(self.model, self.criterion)
+
+    @property
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """The trained parameters by name, as they are now."""
+        return self.listed().trained
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
-        return sum(value.numel() for value in self.parameters.values())
+        """Number of real coordinates of all parameters; a complex number has two."""
+        return self.listed().size
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return next(iter(self.parameters.values())).device
+        return self.listed().device
 
     @property
     def dtype(self) -> torch.dtype:
         """The widest precision among the parameters."""
-        widest = torch.float32 if torch.float32 in self._dtypes else next(iter(self._dtypes))
-        return torch.float64 if torch.float64 in self._dtypes else widest
-
-    @property
-    def _dtypes(self) -> set[torch.dtype]:
-        return {value.dtype for value in self.parameters.values()}
+        return self.listed().dtype
 
     def leaves(self) -> dict[str, torch.Tensor]:
-        """New leaves of the graph, one a parameter, that share its memory but not its gradient."""
-        return {name: value.detach().requires_grad_() for name, value in self.parameters.items()}
+        """New leaves of the graph, one a parameter, that share its memory but not its gradient.
 
-    def outputs(self, leaves: Mapping[str, torch.Tensor], batch: Batch, *, lean: bool = True) -> Any:
+        A complex parameter's leaf is real, with its real and imaginary parts in a last dimension of two.
+        """
+        return {name: value.requires_grad_() for name, value in self.listed().coordinates().items()}
+
+    @own_context()
+    def outputs(self, leaves: Mapping[str, torch.Tensor], batch: Batch, *, how: How | None = None) -> Any:
         """The model's outputs on a batch, for these values of its parameters.
 
         Parameters
         ----------
         leaves, batch
-            Parameters by name, and examples.
-        lean
-            Whether to use the operations of `functions`, which only reverse passes go through.
-        """
-        buffers = {name: value.clone() for name, value in self.model.named_buffers()}
-        with torch.enable_grad(), self.own_randomness(), operations(lean=lean):
-            return functional_call(self.model, {**buffers, **leaves}, (_arranged(batch.inputs),))
-
-    def loss_of(self, outputs: Any, batch: Batch) -> torch.Tensor:
-        """The criterion, a scalar.
+            Parameters by name, as of `leaves`, and examples.
+        how
+            How to evaluate; what is seen on the way is noted there.
 
         Raises
         ------
         InputError
-            If it is not one number.
+            If the model fails on the batch, naming the module.
         """
-        with torch.enable_grad():
-            loss = self.criterion(outputs, batch.targets)
-        if loss.ndim:
-            raise invalid(
-                "loss",
-                f"a tensor of shape {tuple(loss.shape)}",
-                accepted="one number, the mean over examples",
-                remedy="let the criterion reduce with mean()",
-            )
-        return loss
+        with self._substituted(leaves, how or How()):
+            return self._called(batch)
 
+    @own_context()
+    def loss_of(
+        self,
+        outputs: Any,
+        batch: Batch,
+        leaves: Mapping[str, torch.Tensor] | None = None,
+        *,
+        how: How | None = None,
+    ) -> torch.Tensor:
+        """The criterion of a model's outputs, a scalar, without weight decay.
+
+        Parameters
+        ----------
+        outputs
+            What `outputs` gave.
+        batch
+            The examples, for their targets.
+        leaves
+            Values of the parameters, for a criterion that reaches them by itself; None are the present ones.
+        how
+            As of `outputs`.
+
+        Raises
+        ------
+        InputError
+            If it fails, naming the criterion, or is not one real number.
+        """
+        return self.loss_of_logits(self._given(outputs), batch, leaves, how=how)
+
+    @own_context()
+    def loss_of_logits(
+        self,
+        given: Any,
+        batch: Batch,
+        leaves: Mapping[str, torch.Tensor] | None = None,
+        *,
+        how: How | None = None,
+    ) -> torch.Tensor:
+        """The criterion of what it takes of the outputs, as `loss_of`."""
+        with self._substituted(self.listed().coordinates() if leaves is None else leaves, how or How()):
+            return self._criticised(given, batch)
+
+    @own_context()
+    def evaluated(
+        self, leaves: Mapping[str, torch.Tensor], batch: Batch, how: How | None = None
+    ) -> tuple[Any, torch.Tensor]:
+        """Outputs and loss, as of `outputs` and `loss_of`."""
+        with self._substituted(leaves, how or How()):
+            outputs = self._called(batch)
+            if how is not None and how.counts:
+                how.randomness = random_state()
+            with own_randomness(self._seed):
+                loss = self._criticised(self._given(outputs), batch)
+                if how is not None and how.counts:
+                    how.randomness += random_state()
+        return outputs, loss
+
+    def _called(self, batch: Batch) -> Any:
+        inputs = mapped(batch.inputs, _own)
+        with users_code(self.model, batch):
+            return call(self.model, inputs)
+
+    def _criticised(self, given: Any, batch: Batch) -> torch.Tensor:
+        targets = mapped(batch.targets, _own)
+        with users_code(self.criterion, Batch(given, targets), self.name), refuse_broadcast():
+            if isinstance(self.criterion, NamedLoss):
+                self.criterion.require_values(given, targets)
+            loss = self.criterion(given, targets)
+        return self._scalar(loss)
+
+    def _given(self, outputs: Any) -> Any:
+        """What the criterion gets of the outputs."""
+        return tensor_in(outputs, self.output) if self._selects else outputs
+
+    @property
+    def _selects(self) -> bool:
+        """Whether the criterion gets one tensor out of what the model returned."""
+        return not self.own_loss and (self.takes_tensor or self.output is not None)
+
+    def _scalar(self, loss: object) -> torch.Tensor:
+        if isinstance(loss, torch.Tensor) and not loss.ndim and loss.is_floating_point():
+            return loss
+        raise invalid(
+            f"loss {self.name}",
+            describe(loss),
+            accepted="one real number, the mean over examples",
+            remedy="let the criterion reduce with mean()",
+        )
+
+    def logits(self, outputs: Any) -> torch.Tensor:
+        """The one tensor of outputs that the Gauss-Newton matrix and the tangent kernel are about.
+
+        Raises
+        ------
+        ImpossibleQuantityError
+            If the loss is a function of more than one tensor.
+        """
+        if self.own_loss:
+            raise ImpossibleQuantityError(
+                str(
+                    invalid(
+                        "loss",
+                        "that which the model returns",
+                        accepted="a loss of outputs and targets, for the Gauss-Newton matrix",
+                        remedy="name a loss, such as cross-entropy",
+                    )
+                )
+            )
+        return tensor_in(outputs, self.output, strict=not self._selects)
+
+    @own_context()
     def loss(self, batch: Batch, examples_at_once: int | None = None) -> float:
-        """The loss on a batch, as a mean over its parts if it does not fit at once."""
-        leaves, total = self.leaves(), 0.0
-        for part in batch.parts(examples_at_once):
-            with torch.no_grad():
-                loss = self.loss_of(self.outputs(leaves, part), part).detach()
-            total += float(loss) * part.examples / batch.examples
+        """The loss on a batch with its weight decay, from its parts if it does not fit at once."""
+        self.ready(batch)
+        return self.loss_at(self.listed().coordinates(), batch, examples_at_once)
+
+    @own_context()
+    def loss_at(
+        self, coordinates: Mapping[str, torch.Tensor], batch: Batch, examples_at_once: int | None = None
+    ) -> float:
+        """The loss as `loss` gives it, for other values of the parameters."""
+        total = self.decay.penalty(coordinates)
+        for part, share in self.parts(batch, examples_at_once):
+            _, loss = self.evaluated(coordinates, part)
+            total += share * float(loss.detach())
         return total
 
+    @own_context()
+    def gradients(self, batch: Batch, examples_at_once: int | None = None) -> dict[str, torch.Tensor]:
+        """The loss's gradient with its weight decay, by parameter and of its shape and type."""
+        self.ready(batch)
+        listed = self.listed()
+        total = {name: self.decay.of(name) * value for name, value in listed.coordinates().items()}
+        for part, share in self.parts(batch, examples_at_once):
+            for name, piece in self.value_and_gradient(part)[1].items():
+                total[name] = total[name] + share * piece
+        return {name: as_parameter(value, listed.trained[name]) for name, value in total.items()}
+
+    @own_context()
+    def value_and_gradient(
+        self, part: Batch, how: How | None = None
+    ) -> tuple[float, dict[str, torch.Tensor]]:
+        """One part's own loss and its gradient in the leaves' shapes, without weight decay."""
+        leaves, how = self.leaves(), how or How()
+        _, loss = self.evaluated(leaves, part, how)
+        if not loss.requires_grad:
+            return float(loss), {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+        with self.derivatives(leaves, how):
+            found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+        return float(loss.detach()), dict(zip(leaves, found, strict=True))
+
+    def penalty(self) -> float:
+        """The weight decay's part of the loss."""
+        return self.decay.penalty(self.listed().coordinates())
+
+    @own_context()
+    def parts(self, batch: Batch, examples_at_once: int | None) -> list[tuple[Batch, float]]:
+        """Parts of a batch with the factors of their losses; parts that do not count are left out.
+
+        Raises
+        ------
+        InputError
+            If the parts' losses and gradients do not make up the whole's.
+        """
+        if examples_at_once is None or examples_at_once >= batch.examples:
+            return [(batch, 1.0)]
+        key = (batch.hash, examples_at_once, self._code_key())
+        if key not in self._shares:
+            self._shares[key] = additivity.shares(self, batch, examples_at_once)
+        found = zip(batch.parts(examples_at_once), self._shares[key], strict=True)
+        return [(part, share) for part, share in found if share]
+
+    @own_context()
+    def ready(self, batch: Batch, differentiation: str = "reverse") -> None:
+        """Check once, on a few examples, that derivatives are those of the loss, and nothing is left out.
+
+        Raises
+        ------
+        InputError
+            As `guards.check`.
+        """
+        key = (batch.signature, differentiation, self._code_key())
+        if key not in self._checked:
+            guards.check(self, batch, differentiation)
+            self._checked.add(key)
+
+    def take_checks(self, other: Objective) -> None:
+        """Rely on the checks of an objective whose model has the same code, such as one of another width."""
+        self._checked = other._checked
+
+    def _code_key(self) -> object:
+        """What the loss depends on beside values: modes of all modules, and which parameters are trained."""
+        return tuple(module.training for module in self.model.modules()), tuple(self.parameters)
+
     @contextmanager
-    def own_randomness(self) -> Iterator[None]:
-        """Random numbers of the objective's own seed inside, every generator's state as before outside."""
-        device = self.device
-        devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self._seed)
+    def derivatives(self, leaves: Mapping[str, torch.Tensor], how: How) -> Iterator[None]:
+        """Inside, derivatives of what was evaluated at these leaves are taken; parts may run again."""
+        with self._substituted(leaves, how) if how.recomputes else operations(lean=how.lean):
+            yield
+
+    @contextmanager
+    def _substituted(self, leaves: Mapping[str, torch.Tensor], how: How) -> Iterator[None]:
+        """Inside, the model and the criterion have other parameters and copies of their buffers.
+
+        Random numbers are the objective's own; afterwards everything is as before.
+        """
+        modules = [module for module in (self.model, self.criterion) if isinstance(module, torch.nn.Module)]
+        listed = self.listed()
+        values = {name: as_parameter(leaf, listed.trained[name]) for name, leaf in leaves.items()}
+        snapshot = Snapshot.of(modules, listed, values, how.frozen)
+        holders: list[object] = [part for module in modules for part in module.modules()]
+        if not isinstance(self.criterion, (torch.nn.Module, FunctionType)):
+            holders.append(self.criterion)
+        with (
+            torch.enable_grad(),
+            own_randomness(self._seed),
+            unchanged(holders),
+            operations(lean=how.lean),
+            double_by_default() if how.double else nullcontext(),
+            substituted(
+                modules, snapshot.named, Substitution(snapshot.replacements, snapshot.originals, how)
+            ),
+        ):
+            _silence_backward_hooks(modules)
             yield
 
 
-@contextmanager
-def operations(*, lean: bool = True) -> Iterator[None]:
-    """Inside, attention is by the math kernel and, if so wished, the operations of `functions` are used.
-
-    Derivatives are taken inside, too, where `torch.utils.checkpoint` runs parts of a model again.
-    """
-    with sdpa_kernel(SDPBackend.MATH), LeanSecondDerivatives() if lean else nullcontext():
-        yield
+def _silence_backward_hooks(modules: Sequence[torch.nn.Module]) -> None:
+    """Take out what would be called in, and may change, derivatives that are not the user's own."""
+    for module in modules:
+        for part in module.modules():
+            part._backward_hooks.clear()
+            part._backward_pre_hooks.clear()
 
 
-def _arranged(inputs: torch.Tensor) -> torch.Tensor:
-    """Images with channels last in memory where that is faster."""
-    if inputs.ndim == _IMAGE_DIMENSIONS and inputs.device.type in CHANNELS_LAST:
-        return inputs.contiguous(memory_format=torch.channels_last)
-    return inputs
+def _found_criterion(criterion: str | Criterion) -> Criterion:
+    """The loss of a name, or the one given."""
+    if isinstance(criterion, str):
+        require_known("loss", criterion, (*CRITERIA, OWN_LOSS))
+        return CRITERIA.get(criterion, loss_in)
+    if isinstance(criterion, type):
+        name = criterion.__name__
+        raise invalid("loss", f"the class {name}", accepted="a loss itself", remedy=f"pass {name}()")
+    if not callable(criterion):
+        raise invalid("loss", criterion, accepted="a name or a function", remedy="pass cross-entropy")
+    return criterion
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy that user code may change, in the same memory layout."""
+    copied = tensor.detach().clone()
+    return copied.requires_grad_() if tensor.requires_grad and tensor.is_leaf else copied

@@ -10,15 +10,20 @@ import torch
 
 from ...errors import invalid, require_known, require_whole
 from .diagnosis import explain_failure
+from .evaluation import How, operations, own_context
 from .graph import Graph, forward_derivative, forward_product, gradients_of, reverse_product
+from .linear_operator import linear_operator
 from .metric import Metric
-from .objective import operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
+    from scipy.sparse.linalg import LinearOperator
+
+    from .batch import Batch
     from .graph import Deposit, Pieces, Products
-    from .objective import Batch, Objective
+    from .objective import Objective
 
 _T = TypeVar("_T")
 
@@ -64,12 +69,13 @@ class CurvatureOperator(ABC):
     Parameters
     ----------
     objective, batch
-        The loss and the examples, whose mean it is of.
+        The loss, and the examples it is averaged over.
     metric
         `P^1/2`; None is the identity.
     examples_at_once
         Examples whose graph is held at a time. If fewer than the batch, graphs are built again for every
-        product and the parts' products are averaged: equal results, with less memory and more time.
+        product and the parts' products are added up, which takes less memory and more time. That the parts
+        add up is checked once.
     differentiation
         One of `DIFFERENTIATION`.
     graph
@@ -85,10 +91,25 @@ class CurvatureOperator(ABC):
     Raises
     ------
     InputError
-        If the model has an operation without a second derivative, which is named, or batch norm in training
-        mode is to see parts of a batch.
+        As `Objective.ready`; if the model has an operation without a second derivative, which is named; if
+        parts of the batch do not add up to the whole; or if parameters were replaced, frozen or unfrozen
+        after the operator was made.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from superconsistency.neural import Batch, Hessian, Objective
+    >>> _ = torch.manual_seed(0)
+    >>> batch = Batch(torch.randn(4, 3), torch.tensor([0, 1, 1, 0]))
+    >>> hessian = Hessian(Objective(torch.nn.Linear(3, 2)), batch)
+    >>> hessian(torch.ones(hessian.size)).shape
+    torch.Size([8])
     """
 
+    _decays = False
+    """Whether weight decay is part of the matrix."""
+
+    @own_context()
     def __init__(
         self,
         objective: Objective,
@@ -100,49 +121,99 @@ class CurvatureOperator(ABC):
         graph: Graph | None = None,
     ) -> None:
         require_known("differentiation", differentiation, DIFFERENTIATION)
+        objective.ready(batch, differentiation)
         self.objective, self.batch = objective, batch
-        self.metric = metric or Metric.identity(len(objective.parameters))
+        self.listed = objective.listed()
+        self.values = list(self.listed.coordinates().values())
+        """The parameters' real coordinates."""
+        self.metric = metric or Metric.identity(len(self.values))
+        self.metric.require_fitting(self.listed.coordinates())
         self.differentiation = differentiation
-        self.dtype, self.device = objective.dtype, objective.device
+        self.dtype, self.device = self.listed.dtype, self.listed.device
         self.matvecs = 0
-        self._at_once = _parts(objective, batch, examples_at_once)
+        self._at_once = _parts(batch, examples_at_once)
         self._kept: Products | None = None
+        self._parts: list[tuple[Batch, float]] = []
         if self._at_once is None:
-            self._kept = self._explained(lambda: self._products(graph or Graph(objective, batch)))
+            self._kept = self._explained(lambda: self._inside(graph or Graph(objective, batch)))
+        else:
+            self._parts = objective.parts(batch, self._at_once)
         self.size = self._size()
 
+    @own_context()
     def __call__(self, vector: torch.Tensor) -> torch.Tensor:
-        """One product, shape (n,)."""
+        """One product, shape (n,).
+
+        Raises
+        ------
+        InputError
+            If the vector has another shape, or parameters are not those that the operator was made of.
+        """
+        if vector.shape != (self.size,):
+            shape = tuple(vector.shape)
+            raise invalid(
+                "vector", f"of shape {shape}", accepted=f"shape ({self.size},)", remedy="flatten it"
+            )
+        if self.listed.is_stale:
+            raise invalid(
+                "operator",
+                "made before parameters were replaced, frozen or unfrozen",
+                accepted="one of the present parameters",
+                remedy="make the operator again",
+            )
         self.matvecs += 1
         return self._explained(lambda: self._product(vector.detach()))
 
+    @own_context()
     def matrix(self) -> torch.Tensor:
         """The whole matrix, shape (n, n), one product a column: for small n."""
         identity = torch.eye(self.size, dtype=self.dtype, device=self.device)
         return torch.stack([self(column) for column in identity], dim=1)
 
+    def linear_operator(self) -> LinearOperator:
+        """The operator for SciPy's sparse linear algebra."""
+        return linear_operator(self)
+
     def _size(self) -> int:
-        return self.objective.size
+        return sum(value.numel() for value in self.values)
 
     def _explained(self, work: Callable[[], _T]) -> _T:
         """Work whose failure is explained by the module that causes it."""
         try:
-            with operations(lean=self.differentiation == "reverse"):
-                return work()
+            return work()
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:
+        except (RuntimeError, NotImplementedError) as error:
             raise explain_failure(self.objective, self.batch, error) from error
 
     def _product(self, vector: torch.Tensor) -> torch.Tensor:
         scaled, total = self._scaled(vector), _Gathering(self)
         if self._kept is not None:
             self._kept(scaled, total.add)
-            return total.vector()
-        for part in self.batch.parts(self._at_once):
-            share = part.examples / self.batch.examples
-            self._products(Graph(self.objective, part))(scaled, partial(total.add, share=share))
+        else:
+            for part, share in self._parts:
+                self._inside(Graph(self.objective, part))(scaled, partial(total.add, share=share))
+        if self._decays and self.objective.decay:
+            for index, name in enumerate(self.listed.trained):
+                decay = self.objective.decay.of(name)
+                if decay:
+                    total.add(index, decay * scaled[index])
         return total.vector()
+
+    def _inside(self, graph: Graph) -> Products:
+        """Products on a graph, taken as its derivatives have to be."""
+
+        def context() -> AbstractContextManager[None]:
+            return graph.derivatives() if self.differentiation == "reverse" else operations(lean=False)
+
+        with context():
+            products = self._products(graph)
+
+        def product(direction: Pieces, deposit: Deposit) -> None:
+            with context():
+                products(direction, deposit)
+
+        return product
 
     @abstractmethod
     def _products(self, graph: Graph) -> Products:
@@ -156,15 +227,21 @@ class CurvatureOperator(ABC):
 
     def _scaled(self, vector: torch.Tensor) -> list[torch.Tensor]:
         """`P^1/2 v` in the parameters' shapes."""
-        values = list(self.objective.parameters.values())
-        pieces = torch.split(vector, [value.numel() for value in values])
+        pieces = torch.split(vector, [value.numel() for value in self.values])
         return [
-            piece.view_as(value).to(value.dtype)
-            if _is_one(root)
-            else (root * piece.view_as(value)).to(value.dtype)
-            for root, piece, value in zip(self.metric.roots, pieces, values, strict=True)
+            self._shaped(root, piece, value)
+            for root, piece, value in zip(self.metric.roots, pieces, self.values, strict=True)
         ]
 
+    @staticmethod
+    def _shaped(root: float | torch.Tensor, piece: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        shaped = piece.view(value.shape)
+        scaled = shaped if _is_one(root) else root * shaped
+        # Pairs that stand for complex numbers have to begin at an even place.
+        scaled = scaled.clone() if scaled.storage_offset() % 2 else scaled
+        return scaled.to(value.device, value.dtype)
+
+    @own_context()
     def gathered(self, pieces: Pieces) -> torch.Tensor:
         """`P^1/2` applied to pieces in the parameters' shapes, as one vector."""
         total = _Gathering(self)
@@ -181,7 +258,7 @@ class _Gathering:
     """
 
     def __init__(self, operator: CurvatureOperator) -> None:
-        self._values = list(operator.objective.parameters.values())
+        self._values = operator.values
         self._roots = operator.metric.roots
         self._sizes = [value.numel() for value in self._values]
         self._total = torch.empty(sum(self._sizes), dtype=operator.dtype, device=operator.device)
@@ -219,33 +296,18 @@ def _is_one(root: float | torch.Tensor) -> bool:
     return isinstance(root, float) and root == 1.0
 
 
-def _parts(objective: Objective, batch: Batch, examples_at_once: int | None) -> int | None:
+def _parts(batch: Batch, examples_at_once: int | None) -> int | None:
     """Examples at once, None for the whole batch."""
-    if not batch.examples or len(batch.inputs) != batch.examples:
-        raise invalid(
-            "batch",
-            f"{len(batch.inputs)} inputs and {batch.examples} targets",
-            accepted="equally many, at least one",
-            remedy="pair every input with its target",
-        )
     if examples_at_once is None:
         return None
     require_whole("examples at once", examples_at_once, least=1, example=128)
-    if examples_at_once >= batch.examples:
-        return None
-    for name, module in objective.model.named_modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.training:
-            raise invalid(
-                "examples at once",
-                examples_at_once,
-                accepted=f"the whole batch while {name} normalises by its batch",
-                remedy="call eval() on the model, or leave the batch whole",
-            )
-    return examples_at_once
+    return examples_at_once if examples_at_once < batch.examples else None
 
 
 class Hessian(CurvatureOperator):
     """The loss's second derivative `H`, in the learning-rate metric. Parameters: `CurvatureOperator`."""
+
+    _decays = True
 
     def _products(self, graph: Graph) -> Products:
         if self.differentiation == "forward":
@@ -270,7 +332,12 @@ class Residual(CurvatureOperator):
 
 
 class GaussNewton(CurvatureOperator):
-    """`G = J^T (d2L/df2) J`, positive semidefinite for a convex loss. Parameters: `CurvatureOperator`."""
+    """`G = J^T (d2L/df2) J`, positive semidefinite for a convex loss. Parameters: `CurvatureOperator`.
+
+    Weight decay, which is a convex function of the parameters, is part of it.
+    """
+
+    _decays = True
 
     def _products(self, graph: Graph) -> Products:
         jacobian, along = graph.jacobian, self._along(graph)
@@ -306,6 +373,7 @@ class TangentKernel(CurvatureOperator):
 
         return product
 
+    @own_context()
     def gram(self, *, memory: int = 2**30) -> torch.Tensor:
         """The whole kernel, shape (n, n): from rows of the Jacobian while they fit, else by products.
 
@@ -314,7 +382,7 @@ class TangentKernel(CurvatureOperator):
         memory
             Bytes that the Jacobian may take.
         """
-        parameters = self.objective.size
+        parameters = sum(value.numel() for value in self.values)
         if self.size * parameters * self.dtype.itemsize > memory:
             return self.matrix()
         graph = Graph(self.objective, self.batch)
@@ -343,12 +411,12 @@ class TangentKernel(CurvatureOperator):
 
 
 def _loss_at(objective: Objective, part: Batch, leaves: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    return objective.loss_of(_outputs_at(objective, part, leaves), part)
+    how = How(lean=False)
+    return objective.evaluated(leaves, part, how)[1]
 
 
 def _outputs_at(objective: Objective, part: Batch, leaves: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    outputs: torch.Tensor = objective.outputs(leaves, part, lean=False)
-    return outputs
+    return objective.logits(objective.outputs(leaves, part, how=How(lean=False)))
 
 
 def _weighted_at(

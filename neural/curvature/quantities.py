@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from ...errors import invalid
+from ...records.schema import describe
+from .along_updates import batch_sharpness, critical_sharpness
+from .diagnosis import non_finite_derivative
 from .estimates import (
     CERTIFIED,
     EXACT,
@@ -24,17 +27,18 @@ from .estimates import (
     undefined,
 )
 from .graph import Graph
-from .objective import operations
 from .operators import CurvatureOperator, GaussNewton, Hessian, Residual, TangentKernel
+from .parameters import coordinates_of
 from .reductions import inner_product, inner_products, norm
 from .stochastic import estimate_trace
 from .tracker import Eigenpairs, NotConvergedWarning, SpectrumTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from .batch import Batch
     from .metric import Metric
-    from .objective import Batch, Objective
+    from .objective import Objective
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,18 @@ class MeasurementSettings:
     seed: int
     examples_at_once: int | None
     differentiation: str
+    tolerance: float
+    mini_batch: int | None
+
+
+class Given(NamedTuple):
+    """What a call of a meter may be given beside objective and batch; as of `Meter.__call__`."""
+
+    metric: Metric | None = None
+    update: Mapping[str, torch.Tensor] | None = None
+    mini_batches: Sequence[Batch] | None = None
+    rate: float | None = None
+    """The last call's critical rate, where the search for the next one starts."""
 
 
 class MeasurementState:
@@ -57,24 +73,30 @@ class MeasurementState:
         trackers: Mapping[str, SpectrumTracker],
         objective: Objective,
         batch: Batch,
-        metric: Metric | None,
+        given: Given,
     ) -> None:
-        if settings.count > objective.size:
+        size = objective.size
+        if settings.count > size:
             raise invalid(
-                "count", settings.count, accepted=f"1 to {objective.size} parameters", remedy="pass 1, say"
+                "count", settings.count, accepted=f"1 to {size} parameters", remedy="pass fewer eigenvalues"
             )
+        objective.ready(batch, settings.differentiation)
         self.settings, self.trackers = settings, trackers
-        self.objective, self.batch, self.metric = objective, batch, metric
+        self.objective, self.batch, self.given = objective, batch, given
         at_once = settings.examples_at_once
         self.split = at_once is not None and at_once < batch.examples
         self.graph = None if self.split else Graph(objective, batch)
         self._operators: dict[type[CurvatureOperator], CurvatureOperator] = {}
         self._tracked: dict[str, Eigenpairs] = {}
+        self.further_products = 0
+        """Products of operators that are not kept."""
+        self.critical_rate: float | None = None
+        """Rate at which the loss along the update stops falling, once it has been found."""
 
     @property
     def products(self) -> int:
         """Products taken by all operators."""
-        return sum(operator.matvecs for operator in self._operators.values())
+        return self.further_products + sum(operator.matvecs for operator in self._operators.values())
 
     def operator(self, kind: type[CurvatureOperator]) -> CurvatureOperator:
         """The operator of a kind, on the graph that all share."""
@@ -82,7 +104,7 @@ class MeasurementState:
             self._operators[kind] = kind(
                 self.objective,
                 self.batch,
-                self.metric,
+                self.given.metric,
                 examples_at_once=self.settings.examples_at_once,
                 differentiation=self.settings.differentiation,
                 graph=self.graph,
@@ -109,36 +131,54 @@ class MeasurementState:
 
     @cached_property
     def loss(self) -> float:
-        """On the whole batch."""
+        """On the whole batch, with weight decay."""
         if self.graph is not None:
-            return float(self.graph.loss.detach())
+            return float(self.graph.loss.detach()) + self.objective.penalty()
         return self.objective.loss(self.batch, self.settings.examples_at_once)
+
+    @cached_property
+    def pieces(self) -> dict[str, torch.Tensor]:
+        """The gradient in the parameters' coordinates, by name."""
+        if self.graph is None or self.settings.differentiation != "reverse":
+            found = self.objective.gradients(self.batch, self.settings.examples_at_once)
+            return {name: coordinates_of(value) for name, value in found.items()}
+        found = {}
+        for (name, leaf), piece in zip(self.graph.leaves.items(), self.graph.gradients, strict=True):
+            decay = self.objective.decay.of(name)
+            found[name] = piece.detach() + decay * leaf.detach() if decay else piece.detach()
+        return found
 
     @cached_property
     def gradient(self) -> torch.Tensor:
         """`P^1/2 g`, shape (n,)."""
-        hessian = self.operator(Hessian)
-        if self.graph is not None and self.settings.differentiation == "reverse":
-            return hessian.gathered([piece.detach() for piece in self.graph.gradients])
-        total = torch.zeros(hessian.size, dtype=hessian.dtype, device=hessian.device)
-        for part in self.batch.parts(self.settings.examples_at_once):
-            graph = Graph(self.objective, part)
-            share = part.examples / self.batch.examples
-            if graph.loss.requires_grad:
-                with operations():
-                    pieces = torch.autograd.grad(graph.loss, graph.leaf_list, materialize_grads=True)
-                total += share * hessian.gathered(pieces)
-        return total
+        return self.operator(Hessian).gathered(list(self.pieces.values()))
+
+    @cached_property
+    def curvature(self) -> float:
+        """`g.Hg / |g|^2`, g the gradient in the metric and not zero."""
+        direction = self.gradient / norm(self.gradient)
+        return inner_product(direction, self.operator(Hessian)(direction))
 
     @cached_property
     def output_residual(self) -> float:
         """Root mean square over examples of the norm of the example's loss gradient in its outputs."""
         total = 0.0
-        for part in self.batch.parts(self.settings.examples_at_once):
+        for part, share in self.objective.parts(self.batch, self.settings.examples_at_once):
             graph = self.graph or Graph(self.objective, part)
             gradient = graph.loss_in_outputs[1].detach()
-            total += part.examples**2 * float(gradient.double().square().sum())
-        return math.sqrt(total / self.batch.examples)
+            total += share**2 * float(gradient.double().square().sum())
+        return math.sqrt(total * self.batch.examples)
+
+    @cached_property
+    def why_not_finite(self) -> str:
+        """Why quantities have no finite value: the loss, its gradient or its second derivative, and where."""
+        if not math.isfinite(self.loss):
+            return "the loss is not finite: the network has diverged"
+        for name, piece in self.pieces.items():
+            if not torch.isfinite(piece).all():
+                return f"the gradient is not finite at {name}, though the loss is"
+        place = non_finite_derivative(self.objective, self.batch) or f"the loss {self.objective.name}"
+        return f"the second derivative is not finite in {place}, though loss and gradient are"
 
 
 def _loss(state: MeasurementState) -> Estimate:
@@ -171,7 +211,8 @@ def _residual_norm(state: MeasurementState) -> Estimate:
     larger = max(ends, key=lambda end: abs(end.value))
     worst = next((end for end in ends if end.kind != CERTIFIED), larger)
     bound = max(abs(end.value) + end.error for end in ends) - abs(larger.value)
-    return worst._replace(value=abs(larger.value), error=max(larger.error, bound))
+    missed = min(1.0, sum(end.missed for end in ends))
+    return worst._replace(value=abs(larger.value), error=max(larger.error, bound), missed=missed)
 
 
 def _output_residual(state: MeasurementState) -> Estimate:
@@ -193,11 +234,21 @@ def _trace(state: MeasurementState) -> Estimate:
 
 def _directional_sharpness(state: MeasurementState) -> Estimate:
     """`g.Hg / |g|^2`, what a gradient step meets."""
-    length = norm(state.gradient)
-    if length == 0:
+    if norm(state.gradient) == 0:
         return undefined("the gradient is zero")
-    direction = state.gradient / length
-    return finite(inner_product(direction, state.operator(Hessian)(direction)))
+    return finite(state.curvature)
+
+
+def _critical_sharpness(state: MeasurementState) -> Estimate:
+    """`2/eta_c`, eta_c the first rate at which the loss along the update stops falling."""
+    if not math.isfinite(state.loss):
+        return finite(state.loss)
+    return critical_sharpness(state)
+
+
+def _batch_sharpness(state: MeasurementState) -> Estimate:
+    """The mean of `g.Hg / |g|^2` over mini-batches, gradient and Hessian of each one's own loss."""
+    return batch_sharpness(state)
 
 
 def _gradient_alignment(state: MeasurementState) -> Estimate:
@@ -234,23 +285,31 @@ class Quantity(NamedTuple):
     """Something that can be measured."""
 
     description: str
+    """As in the common record's schema."""
     measure: Callable[[MeasurementState], Estimate]
 
 
-QUANTITIES: dict[str, Quantity] = {
-    "loss": Quantity("mean loss on the batch", _loss),
-    "gradient_norm": Quantity("|P^1/2 g|", _gradient_norm),
-    "sharpness": Quantity("largest eigenvalue of the Hessian H", _sharpness),
-    "smallest_eigenvalue": Quantity("smallest eigenvalue of H", _smallest),
-    "ggn_sharpness": Quantity("largest eigenvalue of the Gauss-Newton part G", _ggn_sharpness),
-    "residual_sharpness": Quantity("largest eigenvalue of R = H - G", _residual_sharpness),
-    "residual_spectral_norm": Quantity("spectral norm of R", _residual_norm),
-    "output_residual": Quantity("root mean square of the loss gradient in the outputs", _output_residual),
-    "ntk_sharpness": Quantity("largest eigenvalue of the tangent kernel over examples", _ntk_sharpness),
-    "hessian_trace": Quantity("trace of H", _trace),
-    "directional_sharpness": Quantity("curvature along the gradient, g.Hg / |g|^2", _directional_sharpness),
-    "gradient_alignment": Quantity("part of |g|^2 in the top-k eigenvectors of H", _gradient_alignment),
-    "ggn_share": Quantity("part of the sharpness that G gives, v.Gv / v.Hv", _ggn_share),
-    "ggn_overlap": Quantity("overlap of the top-k eigenvectors of H and G, 0 to 1", _ggn_overlap),
+_MEASURES: dict[str, Callable[[MeasurementState], Estimate]] = {
+    "loss": _loss,
+    "gradient_norm": _gradient_norm,
+    "sharpness": _sharpness,
+    "smallest_eigenvalue": _smallest,
+    "ggn_sharpness": _ggn_sharpness,
+    "residual_sharpness": _residual_sharpness,
+    "residual_spectral_norm": _residual_norm,
+    "output_residual": _output_residual,
+    "ntk_sharpness": _ntk_sharpness,
+    "hessian_trace": _trace,
+    "directional_sharpness": _directional_sharpness,
+    "critical_sharpness": _critical_sharpness,
+    "batch_sharpness": _batch_sharpness,
+    "gradient_alignment": _gradient_alignment,
+    "ggn_share": _ggn_share,
+    "ggn_overlap": _ggn_overlap,
 }
-"""What `measure` knows, by name; g and all matrices in the learning-rate metric."""
+
+QUANTITIES: dict[str, Quantity] = {
+    name: Quantity(describe(name).long_name, measure) for name, measure in _MEASURES.items()
+}
+"""What `measure` knows, by name; g and all matrices in the learning-rate metric. The schema of records, where
+every quantity is described once, has to know each of them."""

@@ -12,7 +12,8 @@ from ...errors import InputError
 from .operators import DIFFERENTIATION, Hessian
 
 if TYPE_CHECKING:
-    from .objective import Batch, Objective
+    from .batch import Batch
+    from .objective import Objective
 
 _MARGIN = 1.2
 """Times that forward over reverse has to be faster to be chosen, so that noise does not choose."""

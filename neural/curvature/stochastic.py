@@ -12,6 +12,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import ndtr
 
 from ...errors import require_positive, require_whole
+from .evaluation import own_context
 from .lanczos import LanczosSpace
 from .reductions import inner_product
 
@@ -40,6 +41,7 @@ class TraceEstimate(NamedTuple):
     """Products taken."""
 
 
+@own_context()
 def estimate_trace(
     operator: SymmetricOperator, *, products: int = 32, seed: int = 0, memory: int = 2**30
 ) -> TraceEstimate:
@@ -75,7 +77,7 @@ def estimate_trace(
     require_positive("memory", memory, example=2**30)
     if operator.size <= products:
         return _exact(operator)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
     draws = products // 2
     fits = _COPIES * draws * operator.size * operator.dtype.itemsize <= memory
     method = partial(_xtrace, draws=draws) if fits else partial(_hutchinson, draws=products)
@@ -97,7 +99,7 @@ def _exact(operator: SymmetricOperator) -> TraceEstimate:
 
 def _drawn(operator: SymmetricOperator, generator: torch.Generator, *shape: int) -> torch.Tensor:
     """Standard normal numbers, the same on every device."""
-    return torch.randn(*shape, generator=generator, dtype=operator.dtype).to(operator.device)
+    return torch.randn(*shape, generator=generator, dtype=operator.dtype, device="cpu").to(operator.device)
 
 
 def _hutchinson(
@@ -245,6 +247,7 @@ class SpectralDensity(NamedTuple):
         return float(samples.mean()), _standard_error(samples)
 
 
+@own_context()
 def spectral_density(
     operator: SymmetricOperator,
     *,
@@ -283,7 +286,7 @@ def spectral_density(
     require_whole("draws", draws, least=2, example=8)
     require_whole("steps", steps, least=1, example=64)
     require_whole("seed", seed, least=0, example=0)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
     steps = min(steps, operator.size)
     rows = torch.zeros(steps, operator.size, dtype=operator.dtype, device=operator.device)
     nodes, weights = np.full((draws, steps), math.nan), np.full((draws, steps), math.nan)

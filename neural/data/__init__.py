@@ -10,10 +10,12 @@ from .images import digits, from_pixels
 from .subset import stratified_subset
 from .synthetic import gaussian_regression, markov_tokens, whitened_regression
 from .text import read_wikitext2
+from .text_file import TEXT_SUFFIXES, read_text
 
 __all__ = [
     "DATASETS",
     "IMAGES",
+    "TEXT_SUFFIXES",
     "TOKENS",
     "VECTORS",
     "Augmentation",
@@ -30,6 +32,7 @@ __all__ = [
     "markov_tokens",
     "read_cifar10",
     "read_image_folder",
+    "read_text",
     "read_tiny_imagenet",
     "read_wikitext2",
     "stratified_subset",

@@ -27,7 +27,8 @@ FILES = {"train": "wiki.train.tokens", "valid": "wiki.valid.tokens", "test": "wi
 
 LEVELS = ("word", "byte")
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
-_BYTES = 256
+BYTES = 256
+"""Tokens there are, byte by byte."""
 _REMEDY = "restore it from the official archive"
 
 
@@ -71,26 +72,28 @@ def read_wikitext2(
     require_known("level of tokens", level, LEVELS)
     require_known("split of WikiText-2", split, FILES)
     require_whole("sequence length", sequence, least=1, example=35)
-    _require_vocabulary(vocabulary, level)
+    require_vocabulary(vocabulary, level)
     require_folder(folder, f"{FOLDER}/")
     root = inner_folder(folder, FOLDER)
     source = _training_split(root) if split == "train" else split
     if level == "byte":
-        stream, outputs = np.frombuffer(_content(root, source), dtype=np.uint8).astype(np.int64), _BYTES
+        stream, outputs = np.frombuffer(_content(root, source), dtype=np.uint8).astype(np.int64), BYTES
     else:
         stream, outputs = _word_stream(root, source, vocabulary)
     if len(stream) <= sequence:
         why = f"it has {len(stream)} tokens"
         raise bad_file(root / FILES[source], f"more than {sequence} tokens", why, "pass a shorter sequence")
     shown = FOLDER if source == "train" else f"{FOLDER} ({source})"
-    return _windows(f"{shown}, {level}s", stream, sequence, outputs)
+    return windows(f"{shown}, {level}s", stream, sequence, outputs)
 
 
-def _require_vocabulary(vocabulary: int | None, level: str) -> None:
+def require_vocabulary(vocabulary: int | None, level: str) -> None:
+    """Raise `InputError` unless words are to be limited to at least two."""
     if vocabulary is None:
         return
     if level == "byte":
-        raise invalid("vocabulary", vocabulary, accepted="None for bytes", remedy="leave it out")
+        remedy = "leave it out, or choose the level word"
+        raise invalid("vocabulary", vocabulary, accepted="None for bytes", remedy=remedy)
     require_whole("vocabulary", vocabulary, least=2, example=2_000)
 
 
@@ -117,15 +120,15 @@ def _word_stream(root: Path, split: str, size: int | None) -> tuple[NDArray[np.i
     """The numbers of a split's words, shape (tokens,), and how many words there are."""
     trained_on = _training_split(root)
     training = _words(root, trained_on)
-    numbers = _numbering(training, size)
+    numbers = numbering(training, size)
     words = training if split == trained_on else _words(root, split)
     unknown = numbers[UNKNOWN]
     stream = np.fromiter((numbers.get(word, unknown) for word in words), dtype=np.int64, count=len(words))
     return stream, len(numbers)
 
 
-def _numbering(words: list[str], size: int | None) -> dict[str, int]:
-    """A number for each of the most frequent words."""
+def numbering(words: list[str], size: int | None) -> dict[str, int]:
+    """A number for each of the `size` most frequent words, `<unk>` among them; None is all of them."""
     counts = Counter(words)
     counts.setdefault(UNKNOWN, 0)
     ranked = sorted(counts, key=lambda word: (-counts[word], word))[:size]
@@ -134,7 +137,8 @@ def _numbering(words: list[str], size: int | None) -> dict[str, int]:
     return {word: number for number, word in enumerate(ranked)}
 
 
-def _windows(name: str, stream: NDArray[np.int64], sequence: int, outputs: int) -> Dataset:
+def windows(name: str, stream: NDArray[np.int64], sequence: int, outputs: int) -> Dataset:
+    """Consecutive windows of a stream of tokens; the targets are one token further on."""
     kept = (len(stream) - 1) // sequence * sequence
     inputs, targets = (stream[start : start + kept].reshape(-1, sequence) for start in (0, 1))
     return Dataset(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from ...errors import invalid
+from ..curvature.midpoints import Midpoints
 from ..networks import parameter_scales
 from ..networks.together import together
 from .graphs import Recorded, require_cuda
@@ -118,7 +120,10 @@ class Cohort:
         if cuda_graphs:
             require_cuda(device)
         self._losses_and_gradients = Recorded(self._backward) if cuda_graphs else self._backward
+        self._observed_steps = config.observed_steps
+        self.midpoints = Midpoints(self.parameters) if self._observed_steps else None
         self.step = 0
+        self._observe()
         self.measured = -1
         """Last step at which the runs were measured."""
         self.losses: list[torch.Tensor] = []
@@ -153,6 +158,12 @@ class Cohort:
         self.optimizer.step(gradients, self.config.factor(self.step))
         self.losses.append(losses.clone())
         self.step += 1
+        self._observe()
+
+    def _observe(self) -> None:
+        """Keep the iterate if a midpoint that is measured needs it."""
+        if self.midpoints is not None and self.step in self._observed_steps:
+            self.midpoints.observe()
 
     def _backward(
         self, inputs: torch.Tensor, targets: torch.Tensor
@@ -178,7 +189,7 @@ class Cohort:
             values = {"loss": loss}
             if self.probe.classifies:
                 values["accuracy"] = accuracy[index]
-            yield Measurement(run, self.step, values | self._curvature(index))
+            yield Measurement(run, self.step, self._curvature(index) | values)
             if self._hopeless(index, loss) and self.step < self.config.steps:
                 self.ended[index] = self.step
                 yield GivenUp(run, self.step)
@@ -204,7 +215,10 @@ class Cohort:
 
     def _curvature(self, index: int) -> dict[str, float]:
         meter = self.meters[index]
-        return {} if meter is None else self.probe.measure(meter, self.models[index], self.roots(index))
+        if meter is None:
+            return {}
+        with nullcontext() if self.midpoints is None else self.midpoints.weights():
+            return self.probe.measure(meter, self.models[index], self.roots(index))
 
     def roots(self, index: int) -> list[float | torch.Tensor] | None:
         """Of the learning-rate metric, for each parameter of one run's Hessian; None before it is known."""
@@ -234,6 +248,7 @@ class Cohort:
             "ended": list(self.ended),
             "first_losses": list(self.first_losses),
             "meters": [None if meter is None else meter.state() for meter in self.meters],
+            "midpoints": None if self.midpoints is None else self.midpoints.state(),
         }
 
     @torch.no_grad()
@@ -248,6 +263,8 @@ class Cohort:
         for meter, saved in zip(self.meters, state["meters"], strict=True):
             if meter is not None:
                 meter.load(saved)
+        if self.midpoints is not None:
+            self.midpoints.load(state["midpoints"])
 
 
 def initialisation_seed(config: TrainingConfig, seed: int) -> int:

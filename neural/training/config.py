@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 VARYING = BOTH, INITIALISATION, DATA = "both", "initialisation", "data"
 """What differs between the seeds of a grid."""
 
+POINTS = ITERATE, MIDPOINT = "iterate", "midpoint"
+"""Where curvature is measured."""
+
 FREE_OF_METRIC = frozenset({"loss", "output_residual"})
 """Quantities that do not depend on the optimizer."""
 
@@ -61,6 +64,10 @@ class TrainingConfig:
     measure_every, measure_at
         Steps between measurements, the first and the last state always being measured; or the steps
         themselves, such as `records.logarithmic_schedule` gives.
+    measure_points
+        Whether curvature is measured at the `iterate` or at the `midpoint` of the last three
+        (`curvature.midpoints`), which at the edge of stability needs fewer products. Loss and accuracy are
+        the iterate's.
     quantities
         Names of `curvature.QUANTITIES` to measure beside the loss on the evaluation examples.
     count
@@ -95,6 +102,7 @@ class TrainingConfig:
     frozen: tuple[str, ...] = ()
     measure_every: int = 32
     measure_at: tuple[int, ...] | None = None
+    measure_points: str = ITERATE
     quantities: tuple[str, ...] = ("sharpness",)
     count: int = 1
     hessian_examples: int = 128
@@ -126,6 +134,7 @@ class TrainingConfig:
             _require_several(name.replace("_", " "), getattr(self, name))
         require_known("loss", self.loss, CRITERIA)
         require_known("vary", self.vary, VARYING)
+        require_known("measure points", self.measure_points, POINTS)
         for name in self.quantities:
             require_known("quantity", name, QUANTITIES)
         if self.quantities:
@@ -167,6 +176,13 @@ class TrainingConfig:
                 "measured steps", steps[-1], accepted=f"at most {self.steps}", remedy="take more steps"
             )
         return steps
+
+    @property
+    def observed_steps(self) -> frozenset[int]:
+        """Steps whose iterates make the midpoints that are measured; none if the iterates are."""
+        if self.measure_points == ITERATE or not self.quantities:
+            return frozenset()
+        return frozenset(near for step in self.measured_steps for near in range(max(0, step - 2), step + 1))
 
     @property
     def threshold(self) -> float | None:

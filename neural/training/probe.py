@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from ...errors import invalid
 from ...records import array_hash
-from ..curvature import CRITERIA, Batch, Hessian, Meter, Metric, Objective
-from ..data import IMAGES, Augmentation
+from ..curvature import CRITERIA, CROSS_ENTROPY, TOKEN_CROSS_ENTROPY, Batch, Hessian, Meter, Metric, Objective
+from ..data import IMAGES, TOKENS, Augmentation
 from .config import FREE_OF_METRIC
 from .published import AUGMENTED_PROBE, POWER_ITERATION, SUMMED_KERNEL, UNFROZEN, power_iteration
 from .stream import seed_of, torch_generator
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from ..curvature import Estimate
     from ..data import Dataset
     from .config import TrainingConfig
+
+
+MINI_BATCHES = 8
+"""On which batch sharpness is measured."""
 
 
 class Scores(NamedTuple):
@@ -43,7 +48,9 @@ class Probe:
 
     def __init__(self, config: TrainingConfig, data: Dataset) -> None:
         self.config = config
-        self.criterion = CRITERIA[config.loss]
+        # The table's own networks return the classes last.
+        tokens = data.kind == TOKENS and config.loss == CROSS_ENTROPY
+        self.criterion = CRITERIA[TOKEN_CROSS_ENTROPY if tokens else config.loss]
         order = np.random.default_rng(config.probe_seed).permutation(data.examples)
         largest = max(config.evaluation_examples, config.hessian_examples)
         chosen = torch.from_numpy(order[:largest]).to(data.targets.device)
@@ -57,11 +64,14 @@ class Probe:
             inputs = _augmented(config, data, curved)
         self.batch = Batch(inputs, self.targets[: len(curved)])
         self.classifies = not data.targets.is_floating_point()
+        self.mini_batches = _mini_batches(config, data) if "batch_sharpness" in config.quantities else None
+        self._objectives: WeakKeyDictionary[torch.nn.Module, Objective] = WeakKeyDictionary()
 
     @property
     def hash(self) -> str:
         """SHA-256 of the fixed examples."""
-        arrays = (self.inputs, self.targets, self.batch.inputs)
+        drawn = [values for part in self.mini_batches or () for values in part]
+        arrays = (self.inputs, self.targets, self.batch.inputs, *drawn)
         return array_hash(*(values.cpu().numpy() for values in arrays))
 
     @property
@@ -116,15 +126,24 @@ class Probe:
         config = self.config
         if roots is None and not set(config.quantities) <= FREE_OF_METRIC:
             return {}
-        objective = Objective(model, self.criterion)
+        objective = self._objective(model)
         metric = None if roots is None else Metric(tuple(roots))
-        found = meter(objective, self.batch, metric)
+        found = meter(objective, self.batch, metric, mini_batches=self.mini_batches)
         values = self._values(found.estimates) | {"hessian_products": float(found.products)}
         if POWER_ITERATION in config.oddities and "sharpness" in values:
             hessian = Hessian(objective, self.batch, metric)
             values["sharpness"] = power_iteration(hessian, torch_generator(config.probe_seed))
             values["sharpness_error"] = math.nan
         return values
+
+    def _objective(self, model: torch.nn.Module) -> Objective:
+        """A network's loss; derivatives are checked for the first network, all being of the same code."""
+        if model not in self._objectives:
+            own = Objective(model, self.criterion)
+            for earlier in self._objectives.values():
+                own.take_checks(earlier)
+            self._objectives[model] = own
+        return self._objectives[model]
 
     def _values(self, estimates: Mapping[str, Estimate]) -> dict[str, float]:
         values: dict[str, float] = {}
@@ -133,6 +152,15 @@ class Probe:
             factor = self.batch.examples if summed else 1
             values[name], values[f"{name}_error"] = factor * estimate.value, factor * estimate.error
         return {name: value for name, value in values.items() if name in self.names}
+
+
+def _mini_batches(config: TrainingConfig, data: Dataset) -> list[Batch]:
+    """Fixed mini-batches of the size that is trained on, not augmented."""
+    generator = np.random.default_rng([config.probe_seed, 1])
+    size = min(config.batch_size or data.examples, data.examples)
+    rows = [generator.permutation(data.examples)[:size] for _ in range(MINI_BATCHES)]
+    chosen = [torch.from_numpy(own).to(data.targets.device) for own in rows]
+    return [Batch(data.inputs[own], data.targets[own]) for own in chosen]
 
 
 def _augmented(config: TrainingConfig, data: Dataset, rows: torch.Tensor) -> torch.Tensor:

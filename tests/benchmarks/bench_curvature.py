@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -26,7 +25,6 @@ from rich.table import Table
 from superconsistency.console import print_json, progress_bar
 from superconsistency.errors import invalid
 from superconsistency.neural import Batch, Dataset, SpectrumTracker, TrainingConfig, load_images
-from superconsistency.neural.curvature import objective
 from superconsistency.neural.training import Cohort, Measurement, Probe, Run
 from superconsistency.neural.training.probe import Scores
 from superconsistency.theory import parametrization
@@ -242,22 +240,29 @@ def _turned_sides(index: int) -> tuple[int, int]:
     return (0, 1) if index % 2 else (1, 0)
 
 
+def laid_out(
+    model: torch.nn.Module, batch: Batch, layout: torch.memory_format
+) -> tuple[torch.nn.Module, Batch]:
+    """A copy of the network, and the images, in a memory layout."""
+    own = copy.deepcopy(model)
+    for parameter in own.parameters():
+        if parameter.ndim == batch.inputs.ndim:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+    return own, Batch(batch.inputs.contiguous(memory_format=layout), batch.targets)
+
+
 def product_costs(width: int, examples: int, model: torch.nn.Module, data: Dataset) -> dict[str, Any]:
     """Milliseconds of a product by way of differentiation and memory layout, and of the graph it needs."""
     batch = Probe(configured(1, 1, examples, sharpness=True), data).batch
-    plain = copy.deepcopy(model)
-    for parameter in plain.parameters():
-        parameter.data = parameter.data.contiguous()
     layouts = {
-        "channels last": (model, batch, objective.CHANNELS_LAST),
-        "contiguous": (plain, Batch(batch.inputs.contiguous(), batch.targets), frozenset()),
+        "channels last": laid_out(model, batch, torch.channels_last),
+        "contiguous": laid_out(model, batch, torch.contiguous_format),
     }
     spent: dict[str, list[list[float]]] = {}
     for _ in range(REPETITIONS + 1):
-        for layout, (network, images, devices) in layouts.items():
+        for layout, (network, images) in layouts.items():
             for way in ("reverse", "forward"):
-                with patch.object(objective, "CHANNELS_LAST", devices):
-                    pair = _graph_and_product(network, images, way)
+                pair = _graph_and_product(network, images, way)
                 spent.setdefault(f"{way}, {layout}", []).append(pair)
     kept = {name: pairs[1:] for name, pairs in spent.items()}
     best = [product for _, product in kept["reverse, channels last"]]

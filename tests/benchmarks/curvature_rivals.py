@@ -17,8 +17,9 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from superconsistency.neural import Batch, Hessian, Metric, Objective
+from superconsistency.neural.curvature import linear_operator
 from superconsistency.neural.networks import parameter_scales, scaled_layers
 from torch.nn import functional
 
@@ -149,13 +150,9 @@ def arpack(
 ) -> tuple[float, NDArray[np.float64]]:
     """The largest eigenvalue and its vector, shape (n,); NaN and the start where ARPACK does not converge."""
 
-    def product(vector: NDArray[Any]) -> NDArray[Any]:
-        return operator(torch.from_numpy(vector.reshape(-1))).numpy()
-
-    kind = np.float64 if operator.dtype == torch.float64 else np.float32
-    wrapped = LinearOperator((operator.size, operator.size), matvec=product, dtype=kind)
+    wrapped = linear_operator(operator)
     try:
-        values, vectors = eigsh(wrapped, k=1, which="LA", tol=tolerance, v0=start.astype(kind))
+        values, vectors = eigsh(wrapped, k=1, which="LA", tol=tolerance, v0=start.astype(wrapped.dtype))
     except ArpackNoConvergence:
         return math.nan, start
     return float(values[0]), np.asarray(vectors[:, 0], dtype=np.float64)

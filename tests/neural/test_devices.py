@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from superconsistency.errors import InputError
 from superconsistency.neural import (
     Augmentation,
     Grid,
@@ -116,7 +117,8 @@ def test_a_product_with_the_hessian_elsewhere_is_that_here(name: str) -> None:
         there = product(settings, data.to(DEVICE), vector.to(DEVICE))
         assert isinstance(there, Elsewhere)
     torch.testing.assert_close(there.held, here, rtol=1e-10, atol=1e-12 * float(here.abs().max()))
-    assert product(settings, data.to(META), vector.to(META)).shape == (size,)
+    with pytest.raises(InputError, match="on the meta device, without values"):
+        product(settings, data.to(META), vector.to(META))
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["apart", "together"])

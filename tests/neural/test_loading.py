@@ -179,7 +179,6 @@ def test_examples_are_drawn_without_repetition_in_their_own_order(examples: int,
         ({"inputs": np.full((2, 2), np.nan), "targets": np.zeros(2)}, "NaN"),
         ({"inputs": np.array(["a", "b"]), "targets": np.zeros(2)}, "inputs are an array of <U1"),
         ({"inputs": np.array([{}, {}]), "targets": np.zeros(2)}, "allow_pickle"),
-        ({"inputs": np.zeros(2, dtype=complex), "targets": np.zeros(2)}, "complex"),
         ({"inputs": np.float64(1), "targets": np.float64(1)}, "one number"),
     ],
 )

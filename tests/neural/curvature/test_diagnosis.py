@@ -6,7 +6,8 @@ import pytest
 import torch
 from superconsistency.errors import InputError
 from superconsistency.neural.curvature import Batch, GaussNewton, Hessian, Objective
-from superconsistency.neural.curvature.diagnosis import explain_failure, require_differentiable_twice
+from superconsistency.neural.curvature.diagnosis import explain_failure
+from superconsistency.neural.curvature.parameters import require_measurable
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -177,8 +178,8 @@ def test_a_compiled_module_is_refused_by_name_wherever_it_is(inside: bool, place
     compiled: Any = torch.compile(nn.Linear(2, 2), backend="eager")
     model = nn.Sequential(nn.Linear(2, 2), compiled) if inside else compiled
     with pytest.raises(InputError, match=f"at {place}; .*its _orig_mod"):
-        require_differentiable_twice(model)
+        require_measurable(model, None)
 
 
 def test_a_model_that_is_not_compiled_is_let_through() -> None:
-    require_differentiable_twice(HEALTHY["attention"][0])
+    require_measurable(HEALTHY["attention"][0], None)

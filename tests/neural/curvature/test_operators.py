@@ -241,7 +241,7 @@ def test_measuring_leaves_everything_as_it_was(build: Builder, name: str, raisin
     flags = [module.training for module in case.model.modules()]
     random, numpy_random = torch.get_rng_state(), numpy_state()
     if raising:
-        with pytest.raises(InputError, match="product with the second derivative is impossible"):
+        with pytest.raises(InputError, match="the error was RuntimeError: 10 outputs for 10 targets"):
             Hessian(Objective(case.model, failing), case.batch)
     else:
         for kind in (Hessian, GaussNewton, Residual, TangentKernel):
@@ -268,11 +268,11 @@ def test_an_operator_that_outlived_its_parameters_says_so(build: Builder) -> Non
 
 def test_impossible_input_is_refused(build: Builder) -> None:
     case = build("mlp")
-    with pytest.raises(InputError, match="loss is entropy; accepted: cross-entropy, mse, squared"):
+    with pytest.raises(InputError, match="loss is entropy; accepted: cross-entropy, "):
         Objective(case.model, "entropy")
-    with pytest.raises(InputError, match="3 inputs and 10 targets"):
+    with pytest.raises(InputError, match=r"float64 \(3, 6\) as inputs and int64 \(10,\) as targets"):
         Hessian(case.objective, Batch(case.batch.inputs[:3], case.batch.targets))
-    with pytest.raises(InputError, match="a tensor of shape"):
+    with pytest.raises(InputError, match=r"float64 \(10, 4\); accepted: one real number"):
         Objective(case.model, lambda outputs, _: outputs).loss(case.batch)
     with pytest.raises(InputError, match="at least one parameter"):
         Objective(nn.ReLU())

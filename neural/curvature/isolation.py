@@ -1,0 +1,142 @@
+"""User code run without a trace: random states, attributes and flags are as before afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import deque
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    Restore = Callable[[], None]
+
+_NUMPY_SEEDS = 2**32
+
+_IMMUTABLE = frozenset({bool, int, float, str, type(None), tuple, torch.nn.Parameter})
+
+_LARGEST_COPY = 2**24
+"""Elements of a tensor in a plain attribute up to which it is copied."""
+
+
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Random numbers of one seed inside: PyTorch's on every device, NumPy's and Python's.
+
+    Every generator's state is as before outside.
+    """
+    numpy_global: Any = np.random.mtrand._rand
+    before = random.getstate(), numpy_global.get_state(), torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    torch.default_generator.manual_seed(seed)
+    if devices:
+        torch.cuda.manual_seed_all(seed)
+    numpy_global.seed(seed % _NUMPY_SEEDS)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        numpy_global.set_state(before[1])
+        torch.set_rng_state(before[2])
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
+
+
+def random_state() -> str:
+    """Hash of where all generators are, which tells how many numbers were drawn from them."""
+    found = hashlib.sha256(repr((random.getstate(), np.random.mtrand._rand.get_state(legacy=False))).encode())
+    found.update(torch.get_rng_state().numpy().tobytes())
+    for state in torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ():
+        found.update(state.numpy().tobytes())
+    return found.hexdigest()
+
+
+@contextmanager
+def unchanged(holders: Iterable[object]) -> Iterator[None]:
+    """Attributes of modules, and of other objects that have some, are as before afterwards.
+
+    Plain values, the contents of containers, tensors that are no parameters, and generators are put back.
+    Parameters are not copied: `guards` finds what changes them in place.
+    """
+    kept = [_Attributes.of(holder.__dict__) for holder in holders if hasattr(holder, "__dict__")]
+    try:
+        yield
+    finally:
+        for attributes in kept:
+            attributes.restore()
+
+
+class _Attributes(NamedTuple):
+    """What one object's attributes were."""
+
+    present: dict[str, Any]
+    before: dict[str, Any]
+    contents: list[Restore]
+
+    @classmethod
+    def of(cls, present: dict[str, Any]) -> _Attributes:
+        found = (_restoring(value) for value in present.values() if type(value) not in _IMMUTABLE)
+        return cls(present, dict(present), [restore for restore in found if restore is not None])
+
+    def restore(self) -> None:
+        """Put them back."""
+        self.present.clear()
+        self.present.update(self.before)
+        for restore in self.contents:
+            restore()
+
+
+def _restoring(value: Any) -> Restore | None:
+    """What puts a value's contents back; None for what cannot change."""
+    if isinstance(value, (dict, set)):
+        return partial(_refill, value, dict(value) if isinstance(value, dict) else set(value))
+    if isinstance(value, (list, deque)):
+        return partial(_relist, value, list(value))
+    if isinstance(value, torch.Tensor):
+        return _tensor_restoring(value)
+    return _generator_restoring(value)
+
+
+def _generator_restoring(value: Any) -> Restore | None:
+    if isinstance(value, torch.Generator):
+        return partial(_restate, value, value.get_state())
+    if isinstance(value, np.random.Generator):
+        return partial(setattr, value.bit_generator, "state", value.bit_generator.state)
+    if isinstance(value, random.Random):
+        return partial(value.setstate, value.getstate())
+    return None
+
+
+def _restate(generator: torch.Generator, before: torch.Tensor) -> None:
+    generator.set_state(before)
+
+
+def _refill(container: Any, before: Any) -> None:
+    if container or before:
+        container.clear()
+        container.update(before)
+
+
+def _relist(container: Any, before: list[Any]) -> None:
+    container.clear()
+    container.extend(before)
+
+
+def _tensor_restoring(value: torch.Tensor) -> Restore | None:
+    if isinstance(value, torch.nn.Parameter) or value.is_meta or value.numel() > _LARGEST_COPY:
+        return None
+    before, version = value.detach().clone(), value._version
+
+    def restore() -> None:
+        if value._version != version:
+            with torch.no_grad():
+                value.copy_(before)
+
+    return restore
