@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from itertools import chain, count, islice
@@ -265,7 +266,9 @@ def saved(what: str, path: Path) -> Any:
         If the file cannot be read.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files that are then refused
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile file can raise anything; all of it means the same
         accepted = f"a file of tensors that torch.save wrote ({words_of(error)})"
         raise invalid(what, str(path), accepted=accepted, remedy="save a dictionary of tensors") from error

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ...errors import invalid
+from ...errors import InputError, invalid
+from .batch import tensors
+from .criteria import denominator
 from .estimates import BRACKETED, NOT_CONVERGED, RANDOM, Estimate, finite, undefined
 from .failures import words_of
 from .line_search import CriticalRate, critical_rate
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 _ROUNDINGS = 4
 """Rounding units by which a loss can be off."""
 
-_MINI_BATCHES = 8
-"""Into which the batch is divided where no size of mini-batches is given."""
+_MINI_BATCHES, _LEAST = 8, 2
+"""Mini-batches of a batch where their size is not given; their least size, and the least number of them."""
 
 
 def critical_sharpness(state: MeasurementState) -> Estimate:
@@ -93,28 +95,47 @@ def batch_sharpness(state: MeasurementState) -> Estimate:
     -----
     Source: Andreyev and Beneventano 2024, Edge of stochastic stability, arXiv 2412.20553.
     """
-    found = []
-    for part in _mini_batches(state):
-        operator = Hessian(
-            state.objective, part, state.given.metric, differentiation=state.settings.differentiation
-        )
-        gradient = operator.gathered(
-            [coordinates_of(piece) for piece in state.objective.gradients(part).values()]
-        )
-        length = norm(gradient)
-        if length:
-            direction = gradient / length
-            found.append(inner_product(direction, operator(direction)))
-        state.further_products += operator.matvecs
-    if not found:
-        return undefined("the gradient of every mini-batch is zero")
-    if len(found) == 1:
-        return undefined("there is one mini-batch only; pass a smaller mini_batch or more examples")
-    values = np.array(found)
+    if _is_ambiguous(state):
+        return undefined("a tensor's first two dimensions are both the number of examples: pass mini_batches")
+    parts = list(_mini_batches(state))
+    try:
+        each = [_own_curvature(state, part) for part in parts]
+    except InputError as refusal:
+        return undefined(f"a mini-batch cannot be measured: {refusal}")
+    values = np.array([curvature for curvature in each if curvature is not None])
+    if len(values) < _LEAST:
+        few = f"{len(values)} of {len(parts)} mini-batches have a gradient"
+        return undefined(f"{few}, too few: pass a smaller mini_batch, or more examples")
     if not np.isfinite(values).all():
         return finite(math.nan)
-    error = float(values.std(ddof=1)) / math.sqrt(len(values))
-    return Estimate(float(values.mean()), error, RANDOM, note=f"{len(values)} mini-batches")
+    spread = float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Estimate(float(values.mean()), spread, RANDOM, note=f"{len(values)} mini-batches")
+
+
+def _own_curvature(state: MeasurementState, part: Batch) -> float | None:
+    """`g.Hg / |g|^2` of a mini-batch's own loss; None if its gradient is zero, or none of it counts."""
+    reduction = denominator(state.objective.criterion)
+    if reduction is not None and not reduction.weight(part.targets, part.examples):
+        return None
+    operator = Hessian(
+        state.objective, part, state.given.metric, differentiation=state.settings.differentiation
+    )
+    gradients = state.objective.gradients(part).values()
+    gradient = operator.gathered([coordinates_of(piece) for piece in gradients])
+    length = norm(gradient)
+    if not length:
+        return None
+    direction = gradient / length
+    curvature = inner_product(direction, operator(direction))
+    state.further_products += operator.matvecs
+    return curvature
+
+
+def _is_ambiguous(state: MeasurementState) -> bool:
+    """Whether it cannot be seen of one of several inputs that it has one example a row."""
+    inputs, count = list(tensors(state.batch.inputs)), state.batch.examples
+    several = state.given.mini_batches is None and len(inputs) > 1
+    return several and any(value.ndim > 1 and value.shape[:2] == (count, count) for value in inputs)
 
 
 def _mini_batches(state: MeasurementState) -> Iterator[Batch]:
@@ -123,7 +144,7 @@ def _mini_batches(state: MeasurementState) -> Iterator[Batch]:
         yield from state.given.mini_batches
         return
     examples = state.batch.examples
-    size = state.settings.mini_batch or max(1, examples // _MINI_BATCHES)
+    size = state.settings.mini_batch or max(min(_LEAST, examples), examples // _MINI_BATCHES)
     for begin in range(0, examples - size + 1, size):
         yield state.batch.rows(begin, begin + size)
 

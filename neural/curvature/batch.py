@@ -78,19 +78,39 @@ class Batch(NamedTuple):
 
         return Batch(mapped(self.inputs, cut), mapped(self.targets, cut))
 
+    def spread(self, count: int) -> Batch:
+        """So many examples at equal distances, the first among them."""
+        examples = self.examples
+        places = torch.arange(count, device="cpu") * examples // max(count, 1)
+
+        def taken(tensor: torch.Tensor) -> torch.Tensor:
+            whole = not tensor.ndim or len(tensor) != examples or count == examples
+            return tensor if whole else tensor[places.to(tensor.device)]
+
+        return Batch(mapped(self.inputs, taken), mapped(self.targets, taken))
+
     def mapped(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         """A function of every tensor."""
         return Batch(mapped(self.inputs, function), mapped(self.targets, function))
 
     def require_paired(self) -> None:
-        """Raise unless inputs and targets have equally many examples.
+        """Raise unless inputs and targets hold tensors, dense and with equally many examples.
 
         Raises
         ------
         InputError
             Naming both numbers.
         """
+        for tensor in (*tensors(self.inputs), *tensors(self.targets)):
+            if tensor.layout != torch.strided or tensor.is_nested:
+                remedy = "make it dense with to_dense(), or pad it and pass a mask"
+                raise invalid(
+                    "batch", f"{describe(tensor)}, not dense", accepted="dense tensors", remedy=remedy
+                )
         own = self.inputs
+        if not any(True for _ in tensors(own)) and not any(True for _ in tensors(self.targets)):
+            given = f"of {type(own).__name__} and {type(self.targets).__name__}"
+            raise invalid("batch", given, accepted="tensors", remedy="convert arrays with torch.as_tensor")
         counted = len(own) if isinstance(own, torch.Tensor) and own.ndim else self.examples
         nested = not isinstance(own, torch.Tensor)
         alone = nested and not any(len(x) == self.examples for x in tensors(own) if x.ndim)

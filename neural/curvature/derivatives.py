@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _SHRINKS = 0.5
 """Part of itself to which a difference of slopes shrinks at least with the step where there is no kink."""
+
+_NEARER = 0.5
+"""Part of that distance to which smaller steps may bring a difference and not speak against the evidence."""
 
 _AGREE = 0.1
 """Part of their distance from a derivative that two differences may differ by to be evidence against it."""
@@ -50,7 +53,7 @@ class Precision:
     unit: float
 
 
-DOUBLE = Precision((1e-5, 1e-6, 1e-7, 1e-4, 1e-3), 1e-7, 1e-8, 2.0**-52)
+DOUBLE = Precision((1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-4), 1e-7, 1e-8, 2.0**-52)
 SINGLE = Precision((1e-2, 3e-3, 3e-2, 1e-3), 5e-2, 1e-3, 2.0**-23)
 
 
@@ -88,6 +91,10 @@ class Defect(NamedTuple):
         return cls(f"{what} is {derivative:.6g} by differentiation, {difference:.6g} by differences")
 
 
+UNDECIDED = Defect("differences do not agree")
+"""Neither right nor wrong: jumps of the derivative or rounding hide it."""
+
+
 def defect(
     scalar: Scalar,
     point: Pieces,
@@ -99,10 +106,10 @@ def defect(
     inside: Inside = lambda _leaves: operations(),
     sizes: Sizes | None = None,
 ) -> Defect | None:
-    """What is wrong with the first or second derivative of a function at a point; None if nothing is found.
+    """What is wrong with the first or second derivative of a function at a point; None if they agree.
 
     Differences count against a derivative only if those of two steps agree: at a jump of the derivative, or
-    below rounding, they do not.
+    below rounding, they do not. If no difference agrees with it either, it is `UNDECIDED`.
 
     Parameters
     ----------
@@ -155,11 +162,8 @@ def defect(
             continue
         evidence.add(difference)
         if evidence.agrees:
-            return None
-        wrong = evidence.defect()
-        if wrong is not None:
-            return wrong
-    return None
+            return UNDECIDED if evidence.skip_second else None
+    return evidence.defect() or UNDECIDED
 
 
 def _products(
@@ -276,7 +280,7 @@ class _Evidence:
 
     def add(self, found: Difference) -> None:
         """Take a difference into account."""
-        rounding = 1e2 * self.precision.unit / found.step
+        rounding = self._rounding(found)
         slope = _dot(self.gradient, self.direction)
         size = max(abs(slope), abs(found.slope))
         allowed = self.precision.tolerance * size + rounding * self.sizes.value
@@ -293,20 +297,36 @@ class _Evidence:
         return not (self.first[-1] or self.second[-1])
 
     def defect(self) -> Defect | None:
-        """What two differences agree to be wrong, where there is no kink."""
-        for i, j in combinations(range(len(self.seen)), 2):
-            one, other = sorted((self.seen[i], self.seen[j]), key=lambda found: found.step)
-            apart = _AGREE * min(self.first[i], self.first[j])
-            smooth = one.bend <= max(_SHRINKS * other.bend, apart)
-            if abs(one.slope - other.slope) < apart and smooth:
+        """What two differences agree to be wrong, where there is no kink and no smaller step disagrees."""
+        order = sorted(range(len(self.seen)), key=lambda index: self.seen[index].step)
+        for i, j in pairwise(order):
+            one, other = self.seen[i], self.seen[j]
+            smaller = order[: order.index(i)]
+            if self._stands(i, j, self.first, smaller, abs(one.slope - other.slope)) and self._smooth(
+                one.bend, other.bend, self._rounding(one) * self.sizes.value
+            ):
                 slope = _dot(self.gradient, self.direction)
                 return Defect.of("the gradient along a direction", slope, one.slope)
-            apart = _AGREE * min(self.second[i], self.second[j])
-            smooth = one.bend_of_gradient <= max(_SHRINKS * other.bend_of_gradient, apart)
-            if _distance(one.gradient, other.gradient) < apart and smooth:
+            between = _distance(one.gradient, other.gradient)
+            if self._stands(i, j, self.second, smaller, between) and self._smooth(
+                one.bend_of_gradient, other.bend_of_gradient, self._rounding(one) * self.sizes.gradient
+            ):
                 values = (_dot(pieces, self.direction) for pieces in (self.curved, one.gradient))
                 return Defect.of("the second derivative along a direction", *values)
         return None
+
+    def _stands(self, i: int, j: int, apart: list[float], smaller: list[int], between: float) -> bool:
+        """Whether two differences agree, but not with the derivative, and no smaller step is nearer to it."""
+        least = min(apart[i], apart[j])
+        return between < _AGREE * least and all(apart[index] > _NEARER * least for index in smaller)
+
+    def _rounding(self, found: Difference) -> float:
+        return 1e2 * self.precision.unit / found.step
+
+    @staticmethod
+    def _smooth(bend: float, wider: float, rounding: float) -> bool:
+        """Whether the slopes on the two sides come together as the step shrinks."""
+        return bend <= max(_SHRINKS * wider, rounding)
 
 
 def _distance(one: Pieces, other: Pieces) -> float:

@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from ...errors import InputError, invalid
 from .batch import mapped, tensors
-from .derivatives import DOUBLE, SINGLE, defect, drawn_like, scale_of
+from .derivatives import DOUBLE, SINGLE, UNDECIDED, Defect, defect, drawn_like, scale_of
 from .evaluation import How, Substitution, operations
 from .failures import words_of
 from .graph import refuse_once_differentiable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Call = tuple[str, torch.nn.Module, tuple[Any, ...], dict[str, Any]]
 
 
-def explain_failure(objective: Objective, batch: Batch, error: Exception) -> InputError:
+def explain_failure(objective: Objective, batch: Batch, error: BaseException) -> InputError:
     """What made a product fail, as an error that names the innermost module without a second derivative.
 
     Each module is run again by itself on the inputs it had, on copies of its parameters and buffers, inner
@@ -142,7 +142,7 @@ class _Alone:
     """
 
     def __init__(self, call: _Call, *, double: bool = False) -> None:
-        self.call, self.double = call, double
+        self.call, self.double, self.kinked = call, double, False
         self.weights = {name: value for name, value in call.module.named_parameters() if value.requires_grad}
         given = [item for item in _real((call.arguments, call.named)) if item.requires_grad]
         self.places = {id(item): index for index, item in enumerate(given, len(self.weights))}
@@ -172,6 +172,7 @@ class _Alone:
             Substitution({}, originals, how),
         ):
             outputs = functional_call(module, {**weights, **buffers}, arguments, named)
+        self.kinked = self.kinked or how.kinked
         squares = [_pairs(item).square().sum() for item in _real(outputs)]
         return torch.stack(squares).sum() if squares else torch.zeros((), device="cpu")
 
@@ -192,7 +193,7 @@ def _failure(alone: _Alone) -> str | None:
     leaves = [value.clone().requires_grad_() for value in alone.point]
     try:
         _second_derivative(alone(leaves), leaves)
-    except Exception as error:  # user code can fail in any way
+    except (Exception, SystemExit) as error:  # user code can fail in any way
         return words_of(error).partition(": ")[2] or type(error).__name__
     return None
 
@@ -227,7 +228,7 @@ def _criterion_failure(objective: Objective, batch: Batch) -> str | None:
         _second_derivative(objective.loss_of(free, batch), leaves)
     except InputError:
         return None
-    except Exception as error:  # user code can fail in any way
+    except (Exception, SystemExit) as error:  # user code can fail in any way
         return words_of(error).partition(": ")[2] or type(error).__name__
     return None
 
@@ -242,13 +243,18 @@ def module_with_wrong_derivative(objective: Objective, batch: Batch) -> str:
             generator = torch.Generator(device="cpu").manual_seed(0)
             point = [value + 0.05 * scale_of(value) * drawn_like(value, generator) for value in alone.point]
             try:
-                found = defect(alone, point, DOUBLE if double else SINGLE, generator)
-            except Exception:  # noqa: S112 - a module that does not run by itself is not the one looked for
+                found = _defect(alone, point, generator)
+            except (Exception, SystemExit):  # noqa: S112 - a module that does not run by itself is not the one looked for
                 continue
-            if found is not None:
+            if found is not None and found is not UNDECIDED:
                 return call.words
             break
     return ""
+
+
+def _defect(alone: _Alone, point: list[torch.Tensor], generator: torch.Generator) -> Defect | None:
+    precision = DOUBLE if alone.double else SINGLE
+    return defect(alone, point, precision, generator, jumps=lambda: alone.kinked)
 
 
 def non_finite_derivative(objective: Objective, batch: Batch) -> str:
@@ -258,7 +264,7 @@ def non_finite_derivative(objective: Objective, batch: Batch) -> str:
         leaves = [value.clone().requires_grad_() for value in alone.point]
         try:
             found = _second_derivative(alone(leaves), leaves)
-        except Exception:  # noqa: S112 - a module that does not run by itself is not the one looked for
+        except (Exception, SystemExit):  # noqa: S112 - a module that does not run by itself is not the one looked for
             continue
         if not all(torch.isfinite(piece).all() for piece in found):
             return call.words

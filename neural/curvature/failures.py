@@ -41,9 +41,9 @@ def users_code(called: object, batch: Batch, loss: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, MemoryError, torch.OutOfMemoryError):
+    except (InputError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt, GeneratorExit):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _failure(called, batch, loss, error) from error
 
 

@@ -9,6 +9,7 @@ import torch
 
 from ...errors import invalid
 from .evaluation import How
+from .failures import UserCodeError
 from .outputs import ImpossibleQuantityError
 
 if TYPE_CHECKING:
@@ -24,6 +25,23 @@ if TYPE_CHECKING:
     """Takes what belongs to the parameter of an index, a tensor that it may change and keep."""
     Products = Callable[[Pieces, Deposit], None]
     """A product on one kept graph, from pieces in the parameters' shapes."""
+
+
+_THROUGH = {True: 1e-3, False: 1e-6}
+"""Part of a gradient that rounding may make, in single precision or not."""
+
+
+def _beside_the_outputs(loss: str) -> ImpossibleQuantityError:
+    return ImpossibleQuantityError(
+        str(
+            invalid(
+                "loss",
+                f"{loss}, a function of weights beside the outputs",
+                accepted="a function of outputs and targets, for the Gauss-Newton matrix",
+                remedy="pass weight_decay= for a penalty, and let the model return what the loss needs",
+            )
+        )
+    )
 
 
 class Graph:
@@ -83,23 +101,32 @@ class Graph:
     def loss_in_outputs(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Free outputs, detached from the model, and the loss's gradient in them with its graph."""
         free = self.outputs.detach().requires_grad_()
-        # A criterion that changes its argument in place may not change a leaf.
-        loss = self.objective.loss_of_logits(free.clone(), self.batch, self.leaves)
-        if depends_on(loss, self.leaf_list):
-            raise ImpossibleQuantityError(
-                str(
-                    invalid(
-                        "loss",
-                        f"{self.objective.name}, a function of weights beside the outputs",
-                        accepted="a function of outputs and targets, for the Gauss-Newton matrix",
-                        remedy="pass weight_decay= instead of a penalty in the loss",
-                    )
-                )
-            )
-        if not loss.requires_grad:
-            return free, torch.zeros_like(free)
-        (gradient,) = torch.autograd.grad(loss, free, create_graph=True, materialize_grads=True)
+        try:
+            # A criterion that changes its argument in place may not change a leaf.
+            loss = self.objective.loss_of_logits(free.clone(), self.batch, self.leaves)
+        except UserCodeError as error:
+            raise _beside_the_outputs(self.objective.name) from error
+        gradient = torch.zeros_like(free)
+        if loss.requires_grad:
+            (gradient,) = torch.autograd.grad(loss, free, create_graph=True, materialize_grads=True)
+        if leaves_of(loss).keys() - {id(free)} or not self._comes_through(gradient.detach()):
+            raise _beside_the_outputs(self.objective.name)
         return free, gradient
+
+    def _comes_through(self, gradient: torch.Tensor) -> bool:
+        """Whether the loss's whole gradient comes through the outputs."""
+        if not self.outputs.requires_grad:
+            return not any(piece.any() for piece in self.gradients)
+        with self.derivatives():
+            through = torch.autograd.grad(
+                self.outputs, self.leaf_list, gradient, retain_graph=True, materialize_grads=True
+            )
+        distance, size = 0.0, 0.0
+        for piece, whole in zip(through, self.gradients, strict=True):
+            distance += float((piece - whole.detach()).double().square().sum())
+            size += float(whole.detach().double().square().sum() + piece.double().square().sum())
+        tolerance = _THROUGH[any(leaf.dtype == torch.float32 for leaf in self.leaf_list)]
+        return not distance > tolerance**2 * size
 
     @cached_property
     def jacobian(self) -> Jacobian:
@@ -241,11 +268,6 @@ def leaves_of(root: torch.Tensor) -> dict[int, torch.Tensor]:
     """The leaves that a graph ends at, by their ids."""
     found = (getattr(node, "variable", None) for node in nodes(root))
     return {id(leaf): leaf for leaf in found if leaf is not None}
-
-
-def depends_on(root: torch.Tensor, leaves: Pieces) -> bool:
-    """Whether a graph ends at any of these leaves."""
-    return not leaves_of(root).keys().isdisjoint(id(leaf) for leaf in leaves)
 
 
 def require_whole_graph(listed: ParameterList, loss: torch.Tensor) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...errors import InputError, invalid
-from .derivatives import DOUBLE, SINGLE, Defect, Sizes, defect, drawn_like, scale_of
+from .derivatives import DOUBLE, SINGLE, UNDECIDED, Defect, Sizes, defect, drawn_like, scale_of
 from .diagnosis import explain_failure, module_with_wrong_derivative
 from .evaluation import How, operations
+from .failures import UserCodeError
 from .graph import forward_product, leaves_of, require_whole_graph
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 _EXAMPLES = 8
 """Examples that derivatives are checked on: few, so that few jumps of the derivative are near."""
 
-_MOVED = (0.05, 0.0)
-"""Random parts, relative to its entries, added to each parameter: derivatives are checked beside the present
+_MOVED = 0.05
+"""Random part, relative to its entries, added to each parameter: derivatives are checked beside the present
 weights, since at the zeros that many networks start with there are kinks, and at the weights themselves,
 where a derivative may be wrong that is right elsewhere."""
 
@@ -63,7 +64,7 @@ def check(objective: Objective, batch: Batch, differentiation: str = "reverse") 
         values.
     """
     batch.require_paired()
-    few = batch.rows(0, min(_EXAMPLES, batch.examples))
+    few = batch.spread(min(_EXAMPLES, batch.examples))
     parts = [few, batch] if few.examples < batch.examples else [batch]
     failure: InputError | None = None
     for double in (True, False):
@@ -85,18 +86,16 @@ def check(objective: Objective, batch: Batch, differentiation: str = "reverse") 
 
 
 def _check(trial: _Trial, differentiation: str) -> None:
-    sizes = Sizes()
-    for place, moved in enumerate(_MOVED):
-        point = trial.near(moved)
-        first = trial(point)
-        if place == 0:
-            again = trial(point)
-            _require_constant(trial, first, again)
-            _require_no_other_leaves(point, first, again)
+    point, first = _beside(trial)
+    again = trial(point)
+    _require_constant(trial, first, again)
+    _require_no_other_leaves(point, first, again)
+    sizes, undecided = Sizes(), False
+    for place in (point, trial.near()):
         try:
             found = defect(
                 trial,
-                point,
+                place,
                 DOUBLE if trial.how.double else SINGLE,
                 torch.Generator(device="cpu").manual_seed(1),
                 product=trial.forward if differentiation == "forward" else None,
@@ -104,10 +103,49 @@ def _check(trial: _Trial, differentiation: str) -> None:
                 inside=trial.inside,
                 sizes=sizes,
             )
-        except (RuntimeError, NotImplementedError) as error:
-            raise DerivativeError(str(explain_failure(trial.objective, trial.given, error))) from error
-        if found is not None:
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:  # a backward pass of the user's own can fail in any way
+            raise _failed(trial, error) from error
+        if found is UNDECIDED:
+            undecided = True
+        elif found is not None:
             raise _untrue(trial, found)
+    if undecided:
+        _check_modules(trial)
+
+
+def _failed(trial: _Trial, error: BaseException) -> InputError:
+    """The error for derivatives that cannot be taken; after double precision the model's own is tried."""
+    found = str(explain_failure(trial.objective, trial.given, error))
+    return UserCodeError(found) if trial.how.double else DerivativeError(found)
+
+
+def _check_modules(trial: _Trial) -> None:
+    """Refuse the model if one of its modules, each by itself, has a wrong derivative.
+
+    In the whole of a large network jumps of the derivative can hide what a single module shows.
+    """
+    place = module_with_wrong_derivative(trial.objective, trial.given)
+    if place:
+        raise _refused(
+            "model",
+            f"not differentiated rightly in {place}",
+            accepted="derivatives of its own values, which this module's are not by itself",
+            remedy="look there for detach(), straight-through estimates or a backward of its own",
+        )
+
+
+def _beside(trial: _Trial) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """A point beside the parameters and the loss there; where the model does not run, the parameters."""
+    for factor in (False, True):
+        point = trial.near(_MOVED, factor=factor)
+        try:
+            return point, trial(point)
+        except UserCodeError:  # parameters such as scales may have to be positive
+            continue
+    point = trial.near()
+    return point, trial(point)
 
 
 class _Trial:
@@ -124,18 +162,18 @@ class _Trial:
         self.part = part.mapped(converted)
         self.names = list(listed.trained)
         self.start = [converted(value).clone() for value in listed.coordinates().values()]
-        frozen = {name: value.detach().clone() for name, value in listed.frozen.items()}
-        self.how = How(double=double, frozen=frozen)
+        self.frozen = {name: converted(value.detach()).clone() for name, value in listed.frozen.items()}
+        self.how = How(double=double)
 
-    def near(self, moved: float) -> list[torch.Tensor]:
-        """Leaves at the present parameters, or beside them."""
+    def near(self, moved: float = 0.0, *, factor: bool = False) -> list[torch.Tensor]:
+        """Leaves at the parameters, or moved by a random part of each entry or of the tensor's scale."""
         generator = torch.Generator(device="cpu").manual_seed(0)
-        return [
-            (value + moved * scale_of(value) * drawn_like(value, generator)).requires_grad_()
-            if moved
-            else value.clone().requires_grad_()
-            for value in self.start
-        ]
+        point = []
+        for value in self.start:
+            scale = value if factor else scale_of(value)
+            step = moved * scale * drawn_like(value, generator) if moved else 0.0
+            point.append((value + step).detach().clone().requires_grad_())
+        return point
 
     def __call__(self, leaves: Pieces) -> torch.Tensor:
         """The loss, a scalar."""
@@ -143,11 +181,14 @@ class _Trial:
 
     def _loss(self, leaves: Pieces, how: How) -> torch.Tensor:
         named = dict(zip(self.names, leaves, strict=True))
+        how.frozen = {name: value.clone() for name, value in self.frozen.items()}
         watched = named | how.frozen
         before = {name: _version(value) for name, value in watched.items()}
         _, loss = self.objective.evaluated(named, self.part, how)
         for name, value in watched.items():
-            if _version(value) != before[name]:
+            if _version(value) != before[name] and name in how.frozen:
+                self.objective.copies_frozen = True  # as of a moving average: from now on it is of a copy
+            elif _version(value) != before[name]:
                 raise _changed(name)
         if not _is_wrapped(loss):
             require_whole_graph(self.objective.listed(), loss)
@@ -159,7 +200,7 @@ class _Trial:
 
     def forward(self, leaves: Pieces, direction: Pieces) -> list[torch.Tensor]:
         """The second derivative along a direction, by forward over reverse."""
-        how = How(lean=False, double=self.how.double, frozen=self.how.frozen)
+        how = How(lean=False, double=self.how.double)
         products = forward_product(
             lambda named: self._loss(list(named.values()), how), dict(zip(self.names, leaves, strict=True))
         )

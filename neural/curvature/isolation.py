@@ -7,6 +7,7 @@ import random
 from collections import deque
 from contextlib import contextmanager
 from functools import partial
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 _NUMPY_SEEDS = 2**32
 
-_IMMUTABLE = frozenset({bool, int, float, str, type(None), tuple, torch.nn.Parameter})
+_LIBRARIES = frozenset({"builtins", "numpy", "torch"})
+
+_IMMUTABLE = frozenset({bool, int, float, str, type(None), torch.nn.Parameter})
+
+_DEEPEST = 3
+"""Levels of containers inside one another that are looked into."""
 
 _LARGEST_COPY = 2**24
 """Elements of a tensor in a plain attribute up to which it is copied."""
@@ -58,6 +64,42 @@ def random_state() -> str:
     return found.hexdigest()
 
 
+def reached_by(function: object) -> list[object]:
+    """Objects with a state of their own that a function can reach: what it is bound to or closes over.
+
+    Modules are found among the globals that it names, too.
+    """
+    if isinstance(function, partial):
+        return [found for item in (function.func, *function.args) for found in reached_by(item)]
+    if isinstance(function, MethodType):
+        return [function.__self__, *reached_by(function.__func__)]
+    if not isinstance(function, FunctionType):
+        is_module = isinstance(function, torch.nn.Module)
+        return (
+            [] if is_module or isinstance(function, type) or not hasattr(function, "__dict__") else [function]
+        )
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    named = [function.__globals__.get(name) for name in function.__code__.co_names]
+    modules = [value for value in (*cells, *named) if isinstance(value, torch.nn.Module)]
+    return [
+        *modules,
+        *(value for value in cells if type(value).__module__ not in _LIBRARIES and _has_state(value)),
+    ]
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
+
+
+def _has_state(value: object) -> bool:
+    kinds = (type, FunctionType, MethodType, ModuleType, torch.nn.Module, torch.Tensor, partial)
+    return hasattr(value, "__dict__") and not isinstance(value, kinds)
+
+
 @contextmanager
 def unchanged(holders: Iterable[object]) -> Iterator[None]:
     """Attributes of modules, and of other objects that have some, are as before afterwards.
@@ -93,15 +135,33 @@ class _Attributes(NamedTuple):
             restore()
 
 
-def _restoring(value: Any) -> Restore | None:
-    """What puts a value's contents back; None for what cannot change."""
-    if isinstance(value, (dict, set)):
-        return partial(_refill, value, dict(value) if isinstance(value, dict) else set(value))
-    if isinstance(value, (list, deque)):
-        return partial(_relist, value, list(value))
+def _restoring(value: Any, depth: int = 0) -> Restore | None:
+    """What puts a value's contents back; None for what cannot change, or lies deeper than is looked."""
+    if isinstance(value, (dict, list, tuple, set, deque)) and depth <= _DEEPEST:
+        return _container_restoring(value, depth)
     if isinstance(value, torch.Tensor):
         return _tensor_restoring(value)
+    if isinstance(value, np.ndarray):
+        return partial(np.copyto, value, value.copy()) if value.flags.writeable else None
     return _generator_restoring(value)
+
+
+def _container_restoring(value: Any, depth: int) -> Restore:
+    inside = value.values() if isinstance(value, dict) else value
+    items = [found for item in inside if (found := _restoring(item, depth + 1)) is not None]
+    own: Restore | None = None
+    if isinstance(value, (dict, set)):
+        own = partial(_refill, value, dict(value) if isinstance(value, dict) else set(value))
+    elif isinstance(value, (list, deque)):
+        own = partial(_relist, value, list(value))
+
+    def restore() -> None:
+        if own is not None:
+            own()
+        for item in items:
+            item()
+
+    return restore
 
 
 def _generator_restoring(value: Any) -> Restore | None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...errors import require_distinct, require_known, require_whole
+from ...errors import InputError, invalid, require_distinct, require_known, require_whole
+from .batch import Batch
 from .diagnosis import explain_failure
 from .estimates import NOT_FINITE, UNDEFINED, Estimate, further, undefined
 from .evaluation import own_context
+from .objective import Objective
 from .operators import DIFFERENTIATION
 from .outputs import ImpossibleQuantityError
 from .quantities import QUANTITIES, Given, MeasurementSettings, MeasurementState
@@ -23,9 +25,7 @@ from .tracker import SpectrumTracker
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .batch import Batch
     from .metric import Metric
-    from .objective import Objective
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,7 @@ class Meter:
         InputError
             As `CurvatureOperator`. A quantity that has no meaning for this loss is undefined, with a note.
         """
+        _require_measurable(objective, batch)
         begun = time.perf_counter()
         if self.settings.differentiation == "auto":
             fastest = fastest_differentiation(objective, batch)
@@ -165,7 +166,9 @@ class Meter:
             estimates = self._estimates(state, on_estimate)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, NotImplementedError) as error:
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # a backward pass of the user's own can fail in any way
             raise explain_failure(objective, batch, error) from error
         rate = state.critical_rate
         self._rate = rate if rate is not None and math.isfinite(rate) else None
@@ -205,6 +208,16 @@ class Meter:
         except ImpossibleQuantityError as error:
             return undefined(str(error))
         return found._replace(note=state.why_not_finite) if found.note == NOT_FINITE else found
+
+
+def _require_measurable(objective: object, batch: object) -> None:
+    """Raise unless these are an objective and a batch."""
+    if not isinstance(objective, Objective):
+        kind = f"of type {type(objective).__name__}"
+        raise invalid("objective", kind, accepted="an Objective", remedy="pass Objective(model, loss)")
+    if not isinstance(batch, Batch):
+        kind = f"of type {type(batch).__name__}"
+        raise invalid("batch", kind, accepted="a Batch", remedy="pass Batch(inputs, targets)")
 
 
 def measure(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +22,7 @@ from .evaluation import (
     substituted,
 )
 from .failures import users_code
-from .isolation import own_randomness, random_state, unchanged
+from .isolation import own_randomness, random_state, reached_by, unchanged
 from .outputs import ImpossibleQuantityError, loss_in, tensor_in
 from .parameters import ParameterList, Snapshot, WeightDecay, as_parameter, require_measurable
 
@@ -97,6 +96,8 @@ class Objective:
         self.model, self.output, self._seed = model, output, seed
         require_measurable(model, self.criterion)
         self.decay = WeightDecay(weight_decay, self.listed())
+        self.copies_frozen = False
+        """Whether the model changes parameters that are not trained, and so is given copies of them."""
         self._checked: set[object] = set()
         self._shares: dict[object, list[float]] = {}
 
@@ -342,7 +343,13 @@ class Objective:
 
     def _code_key(self) -> object:
         """What the loss depends on beside values: modes of all modules, and which parameters are trained."""
-        return tuple(module.training for module in self.model.modules()), tuple(self.parameters)
+        modes = [
+            (name, value)
+            for module in self.model.modules()
+            for name, value in vars(module).items()
+            if isinstance(value, (bool, str))
+        ]
+        return tuple(modes), tuple(self.parameters)
 
     @contextmanager
     def derivatives(self, leaves: Mapping[str, torch.Tensor], how: How) -> Iterator[None]:
@@ -359,10 +366,15 @@ class Objective:
         modules = [module for module in (self.model, self.criterion) if isinstance(module, torch.nn.Module)]
         listed = self.listed()
         values = {name: as_parameter(leaf, listed.trained[name]) for name, leaf in leaves.items()}
-        snapshot = Snapshot.of(modules, listed, values, how.frozen)
-        holders: list[object] = [part for module in modules for part in module.modules()]
-        if not isinstance(self.criterion, (torch.nn.Module, FunctionType)):
-            holders.append(self.criterion)
+        frozen = how.frozen
+        if self.copies_frozen and not frozen:
+            frozen = {name: value.detach().clone() for name, value in listed.frozen.items()}
+        reached = reached_by(self.criterion)
+        snapshot = Snapshot.of([*modules, *_modules_in(reached)], listed, values, frozen)
+        holders: list[object] = [
+            part for module in (*modules, *_modules_in(reached)) for part in module.modules()
+        ]
+        holders += [item for item in reached if not isinstance(item, torch.nn.Module)]
         with (
             torch.enable_grad(),
             own_randomness(self._seed),
@@ -370,7 +382,9 @@ class Objective:
             operations(lean=how.lean),
             double_by_default() if how.double else nullcontext(),
             substituted(
-                modules, snapshot.named, Substitution(snapshot.replacements, snapshot.originals, how)
+                modules,
+                snapshot.named[: len(modules)],
+                Substitution(snapshot.replacements, snapshot.originals, how),
             ),
         ):
             _silence_backward_hooks(modules)
@@ -396,6 +410,10 @@ def _found_criterion(criterion: str | Criterion) -> Criterion:
     if not callable(criterion):
         raise invalid("loss", criterion, accepted="a name or a function", remedy="pass cross-entropy")
     return criterion
+
+
+def _modules_in(values: Sequence[object]) -> list[torch.nn.Module]:
+    return [value for value in values if isinstance(value, torch.nn.Module)]
 
 
 def _own(tensor: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
-from ...errors import invalid, require_known, require_whole
+from ...errors import InputError, invalid, require_known, require_whole
 from .diagnosis import explain_failure
 from .evaluation import How, operations, own_context
 from .graph import Graph, forward_derivative, forward_product, gradients_of, reverse_product
@@ -149,6 +149,9 @@ class CurvatureOperator(ABC):
         InputError
             If the vector has another shape, or parameters are not those that the operator was made of.
         """
+        if not isinstance(vector, torch.Tensor) or vector.is_complex():
+            kind = "complex" if isinstance(vector, torch.Tensor) else type(vector).__name__
+            raise invalid("vector", kind, accepted="a tensor of real numbers", remedy="pass torch.ones(size)")
         if vector.shape != (self.size,):
             shape = tuple(vector.shape)
             raise invalid(
@@ -157,9 +160,9 @@ class CurvatureOperator(ABC):
         if self.listed.is_stale:
             raise invalid(
                 "operator",
-                "made before parameters were replaced, frozen or unfrozen",
+                "built before the parameters changed, or were replaced, frozen or unfrozen",
                 accepted="one of the present parameters",
-                remedy="make the operator again",
+                remedy="build the operator again after each optimizer step",
             )
         self.matvecs += 1
         return self._explained(lambda: self._product(vector.detach()))
@@ -183,7 +186,9 @@ class CurvatureOperator(ABC):
             return work()
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, NotImplementedError) as error:
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # a backward pass of the user's own can fail in any way
             raise explain_failure(self.objective, self.batch, error) from error
 
     def _product(self, vector: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -19,6 +20,9 @@ _MEASURABLE = frozenset({torch.float32, torch.float64, torch.complex64, torch.co
 """Types in which a curvature can be found to a useful error."""
 
 _WRAPPERS = frozenset({"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"})
+
+_SAMPLED = 8
+"""Entries of a parameter that tell whether it has changed."""
 
 _OF_CRITERION = "criterion:"
 """Before the names of a criterion's own parameters."""
@@ -61,6 +65,7 @@ class ParameterList:
         ]
         for name, value in self.trained.items():
             _require_measurable_type(name, value)
+        self._samples = [_sample(value) for value in self.trained.values()]
         if not self.trained:
             raise invalid(
                 "model",
@@ -71,10 +76,17 @@ class ParameterList:
 
     @property
     def is_stale(self) -> bool:
-        """Whether a parameter has been replaced, frozen or unfrozen since."""
+        """Whether a parameter has been replaced, frozen or unfrozen since, or changed through its `data`.
+
+        Of values a few are looked at, where that makes nobody wait for a device.
+        """
         return any(
             owner._parameters.get(name) is not value or value.requires_grad != trained
             for owner, name, value, trained in self._places
+        ) or any(
+            not torch.equal(_sample(value), before)
+            for value, before in zip(self.trained.values(), self._samples, strict=True)
+            if not value.is_cuda
         )
 
     def coordinates(self) -> dict[str, torch.Tensor]:
@@ -97,6 +109,14 @@ class ParameterList:
         double = {torch.float64, torch.complex128}
         wide = any(value.dtype in double for value in self.trained.values())
         return torch.float64 if wide else torch.float32
+
+
+def _sample(value: torch.Tensor) -> torch.Tensor:
+    """A few entries along the first dimension, copied."""
+    plain = value.detach()
+    return (
+        plain[:: max(1, len(plain) // _SAMPLED)].flatten()[:_SAMPLED].clone() if plain.ndim else plain.clone()
+    )
 
 
 def coordinates_of(value: torch.Tensor) -> torch.Tensor:
@@ -212,6 +232,10 @@ class Snapshot(NamedTuple):
         return cls(named, own, originals)
 
 
+def _is_amount(value: object) -> bool:
+    return isinstance(value, Real) and 0 <= float(value) < math.inf
+
+
 class WeightDecay:
     """Half of each parameter's decay times its square, as a part of the loss.
 
@@ -231,7 +255,7 @@ class WeightDecay:
     def __init__(self, decay: float | Mapping[str, float], listed: ParameterList) -> None:
         values = decay.values() if isinstance(decay, Mapping) else (decay,)
         for value in values:
-            if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+            if isinstance(value, bool) or not _is_amount(value):
                 raise invalid(
                     "weight decay", value, accepted="a finite number of at least 0", remedy="pass 1e-4"
                 )

@@ -123,7 +123,7 @@ def test_batch_sharpness_is_the_mean_of_each_mini_batchs_own_curvature(build: Bu
 def test_one_mini_batch_has_no_error_and_is_undefined(build: Builder) -> None:
     case = build("mlp")
     found = Meter(["batch_sharpness"], mini_batch=10)(case.objective, case.batch)["batch_sharpness"]
-    assert (found.kind, "one mini-batch" in found.note) == ("undefined", True)
+    assert (found.kind, "1 of 1 mini-batches" in found.note) == ("undefined", True)
 
 
 def test_where_the_gradient_is_zero_nothing_is_measured_along_it() -> None:
