@@ -3,13 +3,15 @@
 Full-batch gradient descent on 256 digits, mean square error, until several eigenvalues lie at the edge; then
 the sharpness is measured at every step, at the iterate and at the second-order midpoint. SciPy's LOBPCG,
 with one vector and with two, as many as the tracker follows, starts from its last ones and is brought, on the
-same operators, to the residual that the tracker reached there. Every product is counted. `--json` prints one
-document with all numbers.
+same operators, to the residual that the tracker reached there. Every product is counted. Beside it the
+critical sharpness: forward passes, and the difference from a fine line search in double precision. `--json`
+prints one document with all numbers.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import warnings
 from contextlib import nullcontext
@@ -19,10 +21,11 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from scipy.optimize import brentq
 from scipy.sparse.linalg import lobpcg
 from superconsistency.console import print_json, progress_bar
 from superconsistency.neural import Batch, Hessian, Objective, SpectrumTracker, load_dataset
-from superconsistency.neural.curvature import linear_operator
+from superconsistency.neural.curvature import Meter, linear_operator
 from superconsistency.neural.curvature.midpoints import Midpoints
 from torch import nn
 from torch.nn import functional
@@ -90,6 +93,51 @@ class Place:
         self.rows.append(row)
 
 
+class Critical:
+    """The critical sharpness along a run, and by a fine line search."""
+
+    def __init__(self) -> None:
+        self.meter = Meter(["critical_sharpness"])
+        self.passes: list[int] = []
+        self.differences: list[float] = []
+
+    def measure(self, objective: Objective, batch: Batch) -> None:
+        """Measure both ways."""
+        found = self.meter(objective, batch)["critical_sharpness"]
+        self.passes.append(int(found.note.split()[0]))
+        fine = 2 / first_rise(objective, batch, 4 / found.value)
+        self.differences.append(abs(found.value / fine - 1))
+
+    def summary(self) -> dict[str, float]:
+        """Passes and differences."""
+        return {
+            "passes": float(np.median(self.passes)),
+            "most_passes": max(self.passes),
+            "difference": float(np.median(self.differences)),
+            "largest_difference": max(self.differences),
+        }
+
+
+def first_rise(objective: Objective, batch: Batch, far: float) -> float:
+    """The first rate at which the loss along the gradient is above its start: 400 rates, then bisection."""
+    model = copy.deepcopy(objective.model).double()
+    own, inputs = Objective(model, objective.criterion), Batch(batch.inputs.double(), batch.targets)
+    start = {name: value.detach().clone() for name, value in model.named_parameters()}
+    gradient = own.gradients(inputs)
+
+    def rise(rate: float) -> float:
+        moved = {name: value - rate * gradient[name] for name, value in start.items()}
+        return own.loss_at(moved, inputs) - base
+
+    base = own.loss_at(start, inputs)
+    low = 0.0
+    for rate in np.linspace(0, far, 401)[1:]:
+        if rise(float(rate)) > 0:
+            return float(brentq(rise, max(low, 1e-9 * far), float(rate), xtol=1e-12, rtol=1e-10))
+        low = float(rate)
+    return float("inf")
+
+
 def network(setting: Setting) -> nn.Module:
     """A network of three hidden layers."""
     torch.manual_seed(0)
@@ -112,6 +160,7 @@ def along(name: str, options: argparse.Namespace) -> dict[str, Any]:
     objective = Objective(model, "mse")
     optimizer = torch.optim.SGD(model.parameters(), lr=setting.rate)
     midpoints, places = Midpoints(model), {place: Place() for place in PLACES}
+    critical = Critical()
     last = options.steps + options.every * options.measurements
     with progress_bar(name) as update:
         for step in range(last):
@@ -120,6 +169,8 @@ def along(name: str, options: argparse.Namespace) -> dict[str, Any]:
             optimizer.step()
             midpoints.observe()
             if step >= options.steps and (step - options.steps) % options.every == 0:
+                if (step - options.steps) % (8 * options.every) == 0:
+                    critical.measure(objective, batch)
                 for place, measuring in places.items():
                     with midpoints.weights() if place == "midpoint" else nullcontext():
                         measuring.measure(objective, batch)
@@ -131,6 +182,7 @@ def along(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "over_edge": [float(np.median(edge)), float(edge.min()), float(edge.max())],
         "measurements": {place: measuring.rows for place, measuring in places.items()},
         "products": {place: _summary(measuring.rows) for place, measuring in places.items()},
+        "critical_sharpness": critical.summary(),
     }
 
 
@@ -212,6 +264,13 @@ def main() -> None:
         "over the tracker at midpoints: "
         + ", ".join(f"{side} {own:.1f}" for side, own in whole["over_tracker_at_midpoints"].items())
     )
+    for result in results:
+        own = result["critical_sharpness"]
+        console.print(
+            f"critical sharpness, {result['network']}: {own['passes']:g} values of the loss (at most "
+            f"{own['most_passes']}), off from a fine line search by {own['difference']:.1e} (at most "
+            f"{own['largest_difference']:.1e})"
+        )
     if options.json:
         setting = {"torch": torch.__version__, "threads": torch.get_num_threads(), "every": options.every}
         print_json({**setting, **whole, "networks": results})
