@@ -115,8 +115,8 @@ def train(
         options.numbers(learning_rate or _RATES[optimizer], "learning rate", "0.5,1,2"),
         options.seeds(seed, seeds),
     )
-    place = neural.resolve_device(device)
-    data = _fitting(config, dataset, data_dir, download=download, examples=examples, seed=seed).to(place)
+    data = _fitting(config, dataset, data_dir, download=download, examples=examples, seed=seed)
+    data = data.to(place := neural.resolve_device(device))
     kept = output or _default_output(grid.empty(data), config.parametrization.name)
     options.check_outputs(kept, figure)
     if not as_json:

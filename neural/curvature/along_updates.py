@@ -159,7 +159,7 @@ def optimizer_update(
     Parameters
     ----------
     optimizer
-        Of any kind whose step needs no closure.
+        Any optimizer whose step needs no closure.
     objective, batch
         Whose gradient it is given.
     base

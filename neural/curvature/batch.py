@@ -151,6 +151,12 @@ def tensors(values: Any) -> Iterator[torch.Tensor]:
             yield from tensors(value)
 
 
+def own_copy(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy that user code may change, in the same memory layout."""
+    copied = tensor.detach().clone()
+    return copied.requires_grad_() if tensor.requires_grad and tensor.is_leaf else copied
+
+
 def describe(values: Any) -> str:
     """Structure, types and shapes in a few words, such as `float32 (8, 3)`."""
     if isinstance(values, torch.Tensor):

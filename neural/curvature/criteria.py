@@ -6,7 +6,6 @@ another way than it was meant, the loss is refused with both shapes.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from ...errors import invalid
 from .layouts import (
@@ -32,7 +30,7 @@ from .layouts import (
 )
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    pass
 
 Criterion = Callable[[Any, Any], torch.Tensor]
 """A function of outputs and targets, or a module, that returns one number."""
@@ -72,7 +70,7 @@ class NamedLoss:
 
 
 def _cross_entropy(name: str, outputs: Any, targets: Any) -> torch.Tensor:
-    """Of class labels with the classes in dimension 1 or last, or of class probabilities in dimension 1."""
+    """The loss for class labels, classes in dimension 1 or last, or class probabilities in dimension 1."""
     require_tensors(name, outputs, targets)
     if targets.dtype == torch.bool:
         accepted, remedy = "integer labels", "pass targets.long(), or use binary-cross-entropy"
@@ -95,7 +93,7 @@ def _cross_entropy_of_probabilities(name: str, outputs: torch.Tensor, targets: t
 
 
 def _token_cross_entropy(name: str, outputs: Any, targets: Any) -> torch.Tensor:
-    """Of class labels with the classes in the last dimension, whatever else would fit."""
+    """The loss for class labels with the classes in the last dimension, whatever else would fit."""
     require_tensors(name, outputs, targets)
     if not (is_labels(targets) and outputs.ndim > 1 and outputs.shape[:-1] == targets.shape):
         accepted = "outputs (..., C) with integer labels (...), one for each position"
@@ -297,7 +295,7 @@ def denominator(criterion: Criterion) -> Reduction | None:
 
     Examples
     --------
-    Of four labels, one of which is ignored, the first two weigh a third:
+    The first two of four labels weigh a third, since one of them is ignored:
 
     >>> import torch
     >>> from superconsistency.neural.curvature.criteria import denominator
@@ -361,62 +359,3 @@ def criterion_name(criterion: str | Criterion) -> str:
     if isinstance(criterion, NamedLoss):
         return criterion.name
     return str(getattr(criterion, "__name__", type(criterion).__name__))
-
-
-_WARNED = frozenset(
-    {functional.mse_loss, functional.l1_loss, functional.smooth_l1_loss, functional.huber_loss}
-)
-"""torch's losses that warn of targets of another shape."""
-
-_SILENT = frozenset(
-    {
-        functional.kl_div,
-        functional.poisson_nll_loss,
-        functional.gaussian_nll_loss,
-        functional.soft_margin_loss,
-        functional.hinge_embedding_loss,
-        functional.multilabel_soft_margin_loss,
-    }
-)
-"""torch's losses that broadcast without a warning."""
-
-
-class _RefuseBroadcast(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Look at the shapes first if the function is one of torch's losses."""
-        del types
-        named = kwargs or {}
-        if function in _WARNED or function in _SILENT:
-            bound = inspect.signature(function).bind(*args, **named).arguments
-            one, other = bound["input"], bound["target"]
-            if function in _WARNED or _grows(one, other):
-                require_same_shape(function.__name__, one, other)
-        return function(*args, **named)
-
-
-def _grows(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether outputs are broadcast; targets that are one row for all examples are meant to be."""
-    pairs = zip(reversed(one.shape), reversed(other.shape), strict=False)
-    return other.ndim > one.ndim or any(own == 1 != wide for own, wide in pairs)
-
-
-def refuse_broadcast() -> AbstractContextManager[Any]:
-    """Inside, torch's losses refuse targets that they would broadcast, with or without a warning.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from superconsistency.neural.curvature.criteria import refuse_broadcast
-    >>> with refuse_broadcast():  # doctest: +ELLIPSIS
-    ...     torch.nn.functional.mse_loss(torch.ones(3, 1), torch.ones(3))
-    Traceback (most recent call last):
-    ...
-    superconsistency.errors.InputError: input of mse_loss is outputs float32 (3, 1), targets float32 (3,); ...
-    """
-    return _RefuseBroadcast()

@@ -38,7 +38,7 @@ class Precision:
     Attributes
     ----------
     steps
-        Of finite differences, relative to the parameters, the best first.
+        Steps of the finite differences, relative to the parameters, the best first.
     tolerance
         Relative distance between a difference and a derivative that is not counted.
     symmetry
@@ -70,9 +70,9 @@ class Difference(NamedTuple):
 
     step: float
     slope: float
-    """Of the values."""
+    """Slope of the function's values."""
     gradient: list[torch.Tensor]
-    """Of the gradients."""
+    """Difference quotient of the gradients."""
     bend: float
     """Difference of the slopes on the two sides: it goes to zero with the step unless there is a kink."""
     bend_of_gradient: float
@@ -120,7 +120,7 @@ def defect(
     precision
         How to compare.
     generator
-        Of the two random directions.
+        Draws the two random directions.
     product
         The second derivative along a direction; None is by two reverse passes.
     jumps
@@ -129,7 +129,7 @@ def defect(
     inside
         What derivatives at leaves are taken in.
     sizes
-        Of the function elsewhere; those found here are taken in.
+        The largest loss and gradient met elsewhere; this call updates them.
     """
     leaves = _leaves(point)
     value = scalar(leaves)
@@ -143,21 +143,18 @@ def defect(
     asymmetry = _asymmetry(one, curved, other, also, precision)
     if asymmetry is not None:
         return asymmetry
-    plain = [piece.detach() for piece in gradient]
+    plain, start = [piece.detach() for piece in gradient], float(value.detach())
     sizes = sizes or Sizes()
-    sizes.value = max(sizes.value, abs(float(value.detach())))
-    sizes.gradient = max(sizes.gradient, _norm(plain))
-    evidence = _Evidence(
-        one,
-        float(value.detach()),
-        plain,
-        curved,
-        precision,
-        sizes,
-        skip_second=precision is SINGLE and jumps(),
-    )
-    for step in precision.steps:
-        difference = _difference(scalar, point, one, step, inside, middle=evidence)
+    sizes.value, sizes.gradient = max(sizes.value, abs(start)), max(sizes.gradient, _norm(plain))
+    skip = precision is SINGLE and jumps()
+    evidence = _Evidence(one, start, plain, curved, precision, sizes, skip_second=skip)
+    return _weighed(evidence, scalar, point, inside)
+
+
+def _weighed(evidence: _Evidence, scalar: Scalar, point: Pieces, inside: Inside) -> Defect | None:
+    """What differences of smaller and smaller steps say of the derivatives."""
+    for step in evidence.precision.steps:
+        difference = _difference(scalar, point, evidence.direction, step, inside, middle=evidence)
         if difference is None:
             continue
         evidence.add(difference)

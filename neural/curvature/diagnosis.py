@@ -136,7 +136,7 @@ class _Alone:
     Parameters
     ----------
     call
-        Of a module that is left as it was: the function is of copies.
+        A module's call. The function works on copies, so the module is left as it was.
     double
         Whether in double precision.
     """

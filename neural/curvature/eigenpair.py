@@ -166,7 +166,7 @@ def _verdict(space: LanczosSpace, pair: Pair, aim: Aim, least: int) -> str | Non
 def _judge(space: LanczosSpace, values: Array, vectors: Array, aim: Aim) -> Pair:
     """The largest Ritz pair, its residual and bound.
 
-    Of the next eigenvalue the space knows a Ritz value, which lies below it. Its residual is added unless an
+    The space knows the next eigenvalue by a Ritz value, which lies below it. Its residual is added unless an
     earlier call found it far from the largest, which has not changed much since.
     """
     residuals = space.residuals(vectors)
@@ -186,7 +186,7 @@ def is_near(value: float, second: float) -> bool:
 
 
 def error_bound(residual: float, gap: float) -> float:
-    """Of an eigenvalue, from a residual norm and the distance to what the vector is contaminated with.
+    """Error bound of an eigenvalue, from a residual norm and the distance to what contaminates the vector.
 
     The lesser of the residual and `2 residual^2 / gap`; the factor two is for the gap, which is an estimate.
     """

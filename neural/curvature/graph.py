@@ -130,7 +130,7 @@ class Graph:
 
     @cached_property
     def jacobian(self) -> Jacobian:
-        """Of the outputs in the parameters, by reverse passes."""
+        """Jacobian of the outputs with respect to the parameters, by reverse passes."""
         return Jacobian(self.outputs, self.leaf_list)
 
 

@@ -115,6 +115,19 @@ def unchanged(holders: Iterable[object]) -> Iterator[None]:
             attributes.restore()
 
 
+def silence_backward_hooks(modules: Iterable[torch.nn.Module]) -> None:
+    """Take out what would be called in, and may change, derivatives that are not the user's own."""
+    for module in modules:
+        for part in module.modules():
+            part._backward_hooks.clear()
+            part._backward_pre_hooks.clear()
+
+
+def modules_in(values: Iterable[object]) -> list[torch.nn.Module]:
+    """The modules among objects."""
+    return [value for value in values if isinstance(value, torch.nn.Module)]
+
+
 class _Attributes(NamedTuple):
     """What one object's attributes were."""
 

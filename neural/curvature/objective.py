@@ -10,8 +10,9 @@ import torch
 
 from ...errors import invalid, require_known
 from . import additivity, guards
-from .batch import Batch, describe, mapped
-from .criteria import CRITERIA, NamedLoss, criterion_name, is_torchs, refuse_broadcast
+from .batch import Batch, describe, mapped, own_copy
+from .broadcast import refuse_broadcast
+from .criteria import CRITERIA, NamedLoss, criterion_name, is_torchs
 from .evaluation import (
     How,
     Substitution,
@@ -22,12 +23,12 @@ from .evaluation import (
     substituted,
 )
 from .failures import users_code
-from .isolation import own_randomness, random_state, reached_by, unchanged
-from .outputs import ImpossibleQuantityError, loss_in, tensor_in
+from .isolation import modules_in, own_randomness, random_state, reached_by, silence_backward_hooks, unchanged
+from .outputs import impossible, loss_in, tensor_in
 from .parameters import ParameterList, Snapshot, WeightDecay, as_parameter, require_measurable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from .criteria import Criterion
     from .outputs import Selector
@@ -53,8 +54,8 @@ class Objective:
         A name of `CRITERIA`; `model`, the loss that the model returns itself; or a function or module of
         (outputs, targets) that gives one number. If it is a module, its own parameters are measured too.
     seed
-        Of dropout and the like, so that the loss is one function. The model and the criterion each start
-        from it.
+        Seeds dropout and the like, so that the loss is one function. The model and the criterion each
+        start from it.
     output
         Where the logits are in what the model returns: a key, an index, an attribute or a function. By
         default they are found: a tensor, the entry `logits`, or the first floating-point tensor. A function
@@ -209,12 +210,12 @@ class Objective:
         return outputs, loss
 
     def _called(self, batch: Batch) -> Any:
-        inputs = mapped(batch.inputs, _own)
+        inputs = mapped(batch.inputs, own_copy)
         with users_code(self.model, batch):
             return call(self.model, inputs)
 
     def _criticised(self, given: Any, batch: Batch) -> torch.Tensor:
-        targets = mapped(batch.targets, _own)
+        targets = mapped(batch.targets, own_copy)
         with users_code(self.criterion, Batch(given, targets), self.name), refuse_broadcast():
             if isinstance(self.criterion, NamedLoss):
                 self.criterion.require_values(given, targets)
@@ -249,15 +250,11 @@ class Objective:
             If the loss is a function of more than one tensor.
         """
         if self.own_loss:
-            raise ImpossibleQuantityError(
-                str(
-                    invalid(
-                        "loss",
-                        "that which the model returns",
-                        accepted="a loss of outputs and targets, for the Gauss-Newton matrix",
-                        remedy="name a loss, such as cross-entropy",
-                    )
-                )
+            raise impossible(
+                "loss",
+                "that which the model returns",
+                accepted="a loss of outputs and targets, for the Gauss-Newton matrix",
+                remedy="name a loss, such as cross-entropy",
             )
         return tensor_in(outputs, self.output, strict=not self._selects)
 
@@ -370,10 +367,9 @@ class Objective:
         if self.copies_frozen and not frozen:
             frozen = {name: value.detach().clone() for name, value in listed.frozen.items()}
         reached = reached_by(self.criterion)
-        snapshot = Snapshot.of([*modules, *_modules_in(reached)], listed, values, frozen)
-        holders: list[object] = [
-            part for module in (*modules, *_modules_in(reached)) for part in module.modules()
-        ]
+        whole = (*modules, *modules_in(reached))
+        snapshot = Snapshot.of(whole, listed, values, frozen)
+        holders: list[object] = [part for module in whole for part in module.modules()]
         holders += [item for item in reached if not isinstance(item, torch.nn.Module)]
         with (
             torch.enable_grad(),
@@ -387,16 +383,8 @@ class Objective:
                 Substitution(snapshot.replacements, snapshot.originals, how),
             ),
         ):
-            _silence_backward_hooks(modules)
+            silence_backward_hooks(modules)
             yield
-
-
-def _silence_backward_hooks(modules: Sequence[torch.nn.Module]) -> None:
-    """Take out what would be called in, and may change, derivatives that are not the user's own."""
-    for module in modules:
-        for part in module.modules():
-            part._backward_hooks.clear()
-            part._backward_pre_hooks.clear()
 
 
 def _found_criterion(criterion: str | Criterion) -> Criterion:
@@ -410,13 +398,3 @@ def _found_criterion(criterion: str | Criterion) -> Criterion:
     if not callable(criterion):
         raise invalid("loss", criterion, accepted="a name or a function", remedy="pass cross-entropy")
     return criterion
-
-
-def _modules_in(values: Sequence[object]) -> list[torch.nn.Module]:
-    return [value for value in values if isinstance(value, torch.nn.Module)]
-
-
-def _own(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy that user code may change, in the same memory layout."""
-    copied = tensor.detach().clone()
-    return copied.requires_grad_() if tensor.requires_grad and tensor.is_leaf else copied

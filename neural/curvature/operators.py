@@ -11,6 +11,7 @@ import torch
 from ...errors import InputError, invalid, require_known, require_whole
 from .diagnosis import explain_failure
 from .evaluation import How, operations, own_context
+from .gathering import Gathering, is_one
 from .graph import Graph, forward_derivative, forward_product, gradients_of, reverse_product
 from .linear_operator import linear_operator
 from .metric import Metric
@@ -79,12 +80,12 @@ class CurvatureOperator(ABC):
     differentiation
         One of `DIFFERENTIATION`.
     graph
-        Of the whole batch, if another operator has made it already; it is then shared.
+        Graph of the whole batch that another operator has made already; it is then shared.
 
     Attributes
     ----------
     size, dtype, device
-        Of the vectors.
+        Length, type and device of the vectors.
     matvecs
         Products taken.
 
@@ -192,7 +193,7 @@ class CurvatureOperator(ABC):
             raise explain_failure(self.objective, self.batch, error) from error
 
     def _product(self, vector: torch.Tensor) -> torch.Tensor:
-        scaled, total = self._scaled(vector), _Gathering(self)
+        scaled, total = self._scaled(vector), Gathering(self)
         if self._kept is not None:
             self._kept(scaled, total.add)
         else:
@@ -241,7 +242,7 @@ class CurvatureOperator(ABC):
     @staticmethod
     def _shaped(root: float | torch.Tensor, piece: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         shaped = piece.view(value.shape)
-        scaled = shaped if _is_one(root) else root * shaped
+        scaled = shaped if is_one(root) else root * shaped
         # Pairs that stand for complex numbers have to begin at an even place.
         scaled = scaled.clone() if scaled.storage_offset() % 2 else scaled
         return scaled.to(value.device, value.dtype)
@@ -249,56 +250,10 @@ class CurvatureOperator(ABC):
     @own_context()
     def gathered(self, pieces: Pieces) -> torch.Tensor:
         """`P^1/2` applied to pieces in the parameters' shapes, as one vector."""
-        total = _Gathering(self)
+        total = Gathering(self)
         for index, piece in enumerate(pieces):
             total.add(index, piece.clone())
         return total.vector()
-
-
-class _Gathering:
-    """`P^1/2` times what belongs to each parameter, as it comes, in one vector.
-
-    Memory is touched only where something has come: pieces and vector together are one vector, not two. A
-    lone parameter's piece becomes the vector.
-    """
-
-    def __init__(self, operator: CurvatureOperator) -> None:
-        self._values = operator.values
-        self._roots = operator.metric.roots
-        self._sizes = [value.numel() for value in self._values]
-        self._total = torch.empty(sum(self._sizes), dtype=operator.dtype, device=operator.device)
-        self._empty = set(range(len(self._values)))
-
-    def add(self, index: int, piece: torch.Tensor, share: float = 1.0) -> None:
-        """Add a share of what belongs to a parameter; the piece is changed, and may be kept."""
-        root = self._roots[index]
-        own = piece.is_contiguous() and not piece._is_zerotensor()
-        for factor in (root, share):
-            if not _is_one(factor):
-                piece = piece.mul_(factor) if own else piece * factor
-        if index not in self._empty:
-            self._place(index).add_(piece)
-            return
-        self._empty.remove(index)
-        alone = len(self._values) == 1 and piece.is_contiguous() and piece.dtype == self._total.dtype
-        if alone:
-            self._total = piece.view(-1)
-        else:
-            self._place(index).copy_(piece)
-
-    def vector(self) -> torch.Tensor:
-        """The vector, shape (n,), zero where nothing has come."""
-        for index in self._empty:
-            self._place(index).zero_()
-        return self._total
-
-    def _place(self, index: int) -> torch.Tensor:
-        begin = sum(self._sizes[:index])
-        return self._total[begin : begin + self._sizes[index]].view(self._values[index].shape)
-
-
-def _is_one(root: float | torch.Tensor) -> bool:
-    return isinstance(root, float) and root == 1.0
 
 
 def _parts(batch: Batch, examples_at_once: int | None) -> int | None:
@@ -372,7 +327,7 @@ class TangentKernel(CurvatureOperator):
 
         def product(direction: Pieces, deposit: Deposit) -> None:
             (cotangent,) = direction
-            weights = _Gathering(self)
+            weights = Gathering(self)
             jacobian.back(cotangent.view_as(outputs), weights.add)
             deposit(0, along(self._scaled(weights.vector())) / graph.batch.examples)
 

@@ -21,6 +21,11 @@ class ImpossibleQuantityError(InputError):
     """A quantity that has no meaning for this loss; others may have one."""
 
 
+def impossible(name: str, value: object, *, accepted: str, remedy: str) -> ImpossibleQuantityError:
+    """The error for a quantity without a meaning; parameters as of `errors.invalid`."""
+    return ImpossibleQuantityError(str(invalid(name, value, accepted=accepted, remedy=remedy)))
+
+
 def tensor_in(outputs: Any, selector: Selector = None, *, strict: bool = False) -> torch.Tensor:
     """The one tensor of outputs that a loss is of.
 

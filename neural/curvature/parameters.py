@@ -78,7 +78,7 @@ class ParameterList:
     def is_stale(self) -> bool:
         """Whether a parameter has been replaced, frozen or unfrozen since, or changed through its `data`.
 
-        Of values a few are looked at, where that makes nobody wait for a device.
+        A few values of each are compared, except on a GPU, where the host would have to wait.
         """
         return any(
             owner._parameters.get(name) is not value or value.requires_grad != trained
@@ -205,7 +205,7 @@ class Snapshot(NamedTuple):
     """What takes the place of a model's and a criterion's own tensors for one evaluation."""
 
     named: list[dict[str, torch.Tensor]]
-    """Of each module, by qualified name."""
+    """Tensors for each module, by qualified name."""
     replacements: dict[int, torch.Tensor]
     """The same, by the ids of the modules' own."""
     originals: dict[int, torch.Tensor]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CHUNK, CHUNKS = 30, 10
-LEAST_RIGHT = 0.5
+LEAST_RIGHT = 0.55
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
