@@ -2,7 +2,8 @@
 
 An analytical and numerical toolkit for *Super Consistency of Neural Network Landscapes and Learning Rate
 Transfer* (Noci et al., NeurIPS 2024). The rooms: `theory` derives, `simulations` iterates the latent system,
-`neural` trains real networks, `records` keeps results, `claims` judges, `figures` draws.
+`neural` trains real networks, `runner` carries out grids of runs, `records` keeps results, `stats` judges
+them, `claims` is the ledger, `figures` draws.
 
 Names are loaded when first used, so importing the package loads neither torch nor sympy.
 """
@@ -27,13 +28,13 @@ _HOMES = {
     "Settings": "claims",
     "TABLE": "theory",
     "TrainingConfig": "neural",
-    "consistency": "records.consistency",
+    "consistency": "stats",
     "coordinate_check": "neural.coordinates",
     "draw_figure": "figures",
     "evolve": "theory",
     "export_results": "records.results",
     "initial_state": "theory",
-    "learning_rate_transfer": "records",
+    "learning_rate_transfer": "stats",
     "load_dataset": "neural",
     "load_images": "neural",
     "load_record": "records",
@@ -44,13 +45,13 @@ _HOMES = {
     "regime": "theory",
     "save_record": "records",
     "schedule": "simulations",
-    "settled": "records",
+    "settled": "stats",
     "simulate": "simulations",
     "train_grid": "neural",
-    "transfer_verdict": "records.transfer",
+    "transfer_verdict": "stats",
     "uniform_target": "theory",
     "verify": "claims",
-    "width_dependence": "records",
+    "width_dependence": "stats",
 }
 
 __all__ = list(_HOMES)

@@ -6,7 +6,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..neural import Grid, TrainingConfig, load_images, resolve_device, train_grid
-from ..records import WidthDependence, settled, width_dependence
+from ..stats.power_laws import WidthDependence, settled, width_dependence
 from ..theory import parametrization
 from .ledger import Claim, Evidence, Kind, Outcome, Settings, Verdict, not_run
 

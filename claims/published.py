@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from ..records import width_dependence
 from ..simulations import Ensemble, simulate
+from ..stats.power_laws import width_dependence
 from ..theory import initial_state, parametrization, uniform_target
 from .checks import corrected, derived
 from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table, Verdict
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from ..records import WidthDependence
+    from ..stats.power_laws import WidthDependence
 
 _LAWS = {"w": "end-to-end map", "e": "first layer's Gram matrix", "v": "second layer's norm"}
 _WIDTHS = (256, 1024, 4096, 16384, 65536)

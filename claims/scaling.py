@@ -19,7 +19,7 @@ from ..neural.coordinates import (
     default_rate,
     default_steps,
 )
-from ..neural.training import Cohort, Measurement, Probe, Run
+from ..neural.training import Measurement, Probe, Run, RunGroup
 from ..theory import (
     ADAM,
     SGD,
@@ -168,15 +168,15 @@ def _equivalence(settings: Settings, report: Callable[[float], None]) -> Outcome
 
 def _losses(configs: Sequence[TrainingConfig], eta0: float, data: Dataset, seed: int) -> list[Array]:
     """Losses along runs in double precision that begin with the same function."""
-    cohorts = [Cohort(config, data, Probe(config, data), (Run(24, eta0, seed),)) for config in configs]
-    for cohort in cohorts[1:]:
-        pairs = zip(cohort.parameters, cohort.rows, cohorts[0].parameters, cohorts[0].rows, strict=True)
+    run_groups = [RunGroup(config, data, Probe(config, data), (Run(24, eta0, seed),)) for config in configs]
+    for group in run_groups[1:]:
+        pairs = zip(group.parameters, group.rows, run_groups[0].parameters, run_groups[0].rows, strict=True)
         for parameter, row, given, rule in pairs:
             with torch.no_grad():
                 parameter.copy_(given * (rule.multiplier / row.multiplier))
     found = []
-    for cohort in cohorts:
-        events = (event for event in cohort.train() if isinstance(event, Measurement))
+    for group in run_groups:
+        events = (event for event in group.train() if isinstance(event, Measurement))
         found.append(np.array([event.values["loss"] for event in events]))
     return found
 

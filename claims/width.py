@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..records.width import DEPENDS, INDEPENDENT
 from ..simulations.optimum import WidthCheck, check_width
+from ..stats.width import DEPENDS, INDEPENDENT
 from ..theory import IsotropicTarget, parametrization
 from .ledger import Claim, Evidence, Kind, Outcome, Settings, Table, Verdict
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from ..neural import TrainingConfig, network
 from ..neural.coordinates import CoordinateCheck, coordinate_check
-from ..records.statistics import power_law_fit
+from ..stats.power_laws import power_law_fit
+from ..stats.verdicts import all_of, within
 from ..theory import parametrization, width_exponents
 from .drawing import Drawing
 from .style import PAGE, PALETTE, paper_style
 from .training import Workshop
-from .verdicts import all_of, within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..records.consistency import SIZES
+from ..stats.consistency import SIZES
 from .style import LINES, ordered_colours
 
 if TYPE_CHECKING:

@@ -9,14 +9,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..neural import TrainingConfig, network
-from ..records import settled, width_dependence
-from ..records.statistics import power_law_fit
+from ..stats.power_laws import power_law_fit, settled, width_dependence
+from ..stats.verdicts import REFUTED, SHOWN, UNDECIDED, above, all_of, below, within
 from ..theory import parametrization
 from .curves import draw_curves, draw_edge
 from .drawing import Drawing
 from .style import PAGE
 from .training import Workshop
-from .verdicts import REFUTED, SHOWN, UNDECIDED, above, all_of, below, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

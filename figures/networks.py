@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import matplotlib.pyplot as plt
 
 from ..neural import Augmentation, TrainingConfig
-from ..records import learning_rate_transfer, settled, width_dependence
+from ..stats.power_laws import settled, width_dependence
+from ..stats.transfer import learning_rate_transfer
+from ..stats.verdicts import SHOWN, UNDECIDED, above, below, within
 from ..theory import parametrization
 from .curves import draw_curves, draw_edge, draw_transfer
 from .drawing import Drawing
 from .style import PAGE
 from .training import Workshop
-from .verdicts import SHOWN, UNDECIDED, above, below, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,14 +8,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..neural import TrainingConfig, network
-from ..records import logarithmic_schedule, settled, width_dependence
-from ..records.statistics import power_law_fit
+from ..records import logarithmic_schedule
+from ..stats.power_laws import power_law_fit, settled, width_dependence
+from ..stats.verdicts import above, all_of, below, outside, within
 from ..theory import parametrization
 from .curves import draw_edge, width_label
 from .drawing import Drawing
 from .style import LINES, PAGE, ordered_colours
 from .training import Workshop
-from .verdicts import above, all_of, below, outside, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from ..errors import InputError
-from ..records import width_dependence
 from ..simulations import Ensemble, schedule, simulate
 from ..simulations.edge import random_data, sharpening_on_data
+from ..stats.power_laws import width_dependence
 from ..theory import parametrization, uniform_target
 from .curves import draw_curves, width_label
 from .drawing import Drawing

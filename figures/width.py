@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ..records.width import TOLERANCE
 from ..simulations import schedule
 from ..simulations.deviation import QUANTITIES, deviations, growth_window, time_laws, width_laws
 from ..simulations.optimum import best_rates, check_width, drift_towards_limit, judge_rates, largest_rate
+from ..stats.width import TOLERANCE
 from ..theory import PARAMETRIZATIONS, IsotropicTarget
 from .curves import width_label
 from .drawing import Drawing
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..records.statistics import PowerLaw
     from ..simulations.optimum import RateDrift, WidthCheck
+    from ..stats.power_laws import PowerLaw
     from .drawing import FigureSettings
 
 _NAMES = ("mup", "ntp", "sp")
@@ -144,7 +144,7 @@ def draw_slopes(axes: Axes, slopes: Mapping[str, xr.Dataset], tolerance: float) 
     axes
         Drawn into and returned; between -0.1 and 0.1 its vertical axis is linear, beyond logarithmic.
     slopes
-        By parametrization, as `records.slopes.width_slopes` gives them.
+        By parametrization, as `stats.slopes.width_slopes` gives them.
     tolerance
         Half the height of the shaded band in which width does not matter.
     """

@@ -1,4 +1,4 @@
-"""The common record: schema, provenance, storage and the statistics of width dependence."""
+"""The common record: schema, provenance and storage."""
 
 from .provenance import array_hash, provenance, versions
 from .schedule import logarithmic_schedule, require_schedule, schedule
@@ -12,7 +12,6 @@ from .schema import (
     take_over,
     with_run_variable,
 )
-from .statistics import WidthDependence, settled, width_dependence
 from .storage import (
     RecordKeeper,
     load_record,
@@ -22,20 +21,16 @@ from .storage import (
     to_json,
     write_atomically,
 )
-from .transfer import LearningRateTransfer, learning_rate_transfer
 
 __all__ = [
     "DIMENSIONS",
     "NEVER",
     "QUANTITIES",
     "RUN_DIMENSIONS",
-    "LearningRateTransfer",
     "RecordKeeper",
-    "WidthDependence",
     "array_hash",
     "describe",
     "empty_record",
-    "learning_rate_transfer",
     "load_record",
     "logarithmic_schedule",
     "provenance",
@@ -44,11 +39,9 @@ __all__ = [
     "require_writable",
     "save_record",
     "schedule",
-    "settled",
     "take_over",
     "to_json",
     "versions",
-    "width_dependence",
     "with_run_variable",
     "write_atomically",
 ]

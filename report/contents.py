@@ -15,11 +15,12 @@ import psutil
 from PIL import Image
 
 from ..errors import InputError, invalid
-from ..records import settled, versions
-from ..records.consistency import SIZES, consistency
+from ..records import versions
 from ..records.results import open_results, whole_sizes
 from ..records.storage import read_json
-from ..records.transfer import transfer_verdict
+from ..stats.consistency import SIZES, consistency
+from ..stats.power_laws import settled
+from ..stats.transfer import transfer_verdict
 from .pictures import draw_group
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..figures import draw_curves, draw_edge, draw_transfer, paper_style
-from ..records import settled
+from ..stats.power_laws import settled
 
 if TYPE_CHECKING:
     import xarray as xr

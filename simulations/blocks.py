@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import invalid
 from ..records import NEVER
 from ..theory import LatentState, wishart_state
-from ..theory.chain import chain_length, draw_chain, krylov_chain, stack
+from ..theory.krylov_chain import chain_length, chain_of_state, draw_chain, stack
 from .choice import Choice, choose_method
 from .methods import SPECTRAL, FactoredMethod, FullMethod
 from .reduced import FIRST_SIZE, TOLERANCE, ReducedMethod
@@ -137,7 +137,7 @@ class _Networks:
         self._states = [block.start(self._problem, generator) for generator in generators]
         precision = 1e-8 if set(SPECTRAL) & set(block.quantities) else None
         self.chains = [
-            krylov_chain(state, self._problem, least=FIRST_SIZE, edge_precision=precision)
+            chain_of_state(state, self._problem, least=FIRST_SIZE, edge_precision=precision)
             for state in self._states
         ]
         self._equalise(range(len(self.chains)))
@@ -147,7 +147,7 @@ class _Networks:
         if self._problem is None:
             return False
         for index in chosen:
-            self.chains[index] = krylov_chain(self._states[index], self._problem, least=size)
+            self.chains[index] = chain_of_state(self._states[index], self._problem, least=size)
         if not chosen.size:
             return False
         self._equalise([int(index) for index in chosen])
@@ -158,7 +158,7 @@ class _Networks:
         longest = max(self.chains[index].length for index in chosen)
         for index in chosen:
             if self._problem is not None and self.chains[index].length < longest:
-                self.chains[index] = krylov_chain(self._states[index], self._problem, least=longest)
+                self.chains[index] = chain_of_state(self._states[index], self._problem, least=longest)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ..errors import InputError, invalid, require_distinct, require_known, require_whole
 from ..records.provenance import provenance
-from ..records.statistics import PowerLaw, power_law_fit
+from ..stats.power_laws import PowerLaw, power_law_fit
 from .ensemble import Ensemble, simulate
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from ..errors import invalid, require_distinct, require_positive, require_whole
-from ..records import NEVER, settled
+from ..records import NEVER
 from ..records.provenance import provenance
+from ..stats.power_laws import settled
 from ..theory import Array, Descent, IsotropicTarget, LinearNetwork, largest_stable_learning_rate
 from ..theory.generalised import (
     GeneralisedState,

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import invalid, require_distinct, require_known, require_positive, require_whole
 from ..records import NEVER, empty_record, require_schedule, take_over, with_run_variable
 from ..theory import OBSERVABLES, IsotropicTarget, LatentState, Problem
-from ..theory.chain import target_coordinates
+from ..theory.krylov_chain import target_coordinates
 from .blocks import STATE_METHODS, plan
 from .choice import choose_method
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit, prange
 
-from .lane_kernels import advance_lanes, aligned
+from .small_kernels import advance_lanes, aligned
 from .vector_kernels import (
     LANES,
     add,

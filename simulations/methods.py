@@ -16,8 +16,8 @@ import numpy as np
 
 from ..theory import OBSERVABLES, LatentState
 from .eigenvalue_kernels import largest_eigenvalues
-from .head_kernels import advance_factored
 from .kernels import advance
+from .reduced_kernels import advance_factored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class Method(ABC):
     networks
         Number of networks.
     bands
-        Chains that go on past the states' coordinates (`theory.chain`), shape (networks, 3, n).
+        Chains that go on past the states' coordinates (`theory.krylov_chain`), shape (networks, 3, n).
     """
 
     name: ClassVar[str]

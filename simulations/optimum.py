@@ -12,8 +12,8 @@ import xarray as xr
 from ..errors import InputError, require_known, require_positive, require_whole
 from ..records.provenance import provenance
 from ..records.schedule import schedule
-from ..records.statistics import PowerLaw, power_law_fit
-from ..records.width import TOLERANCE, TrainingVerdict, WidthVerdict, judge_training, judge_width
+from ..stats.power_laws import PowerLaw, power_law_fit
+from ..stats.width import TOLERANCE, TrainingVerdict, WidthVerdict, judge_training, judge_width
 from ..theory import IsotropicTarget, largest_stable_learning_rate
 from .ensemble import Ensemble, simulate
 

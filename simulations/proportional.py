@@ -1,8 +1,8 @@
 """The proportional limit: width and dimension to infinity at a fixed ratio, a deterministic system.
 
-With `Z_ii = chi(N - i)` and `Z_i,i-2 = chi(D + 1 - i)` (`theory.chain`), each over `sqrt(N)`, the entries of
-a drawn chain tend to 1 and to `sqrt(phi)`, `phi = D/N`, and the normal ones vanish. Measured in units of the
-second layer's norm at the start, `v_0`, nothing is random and no size is left but `phi`:
+With `Z_ii = chi(N - i)` and `Z_i,i-2 = chi(D + 1 - i)` (`theory.krylov_chain`), each over `sqrt(N)`, the
+entries of a drawn chain tend to 1 and to `sqrt(phi)`, `phi = D/N`, and the normal ones vanish. Measured in
+units of the second layer's norm at the start, `v_0`, nothing is random and no size is left but `phi`:
 
     e_00 = beta,   e_ii = beta (1 + phi),   e_i,i+2 = beta sqrt(phi),   kappa w = sqrt(beta phi) q_1,   v = 1,
 
@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import invalid, require_positive
 from ..records import NEVER, empty_record, require_schedule, with_run_variable
 from ..theory import Problem
-from ..theory.chain import Chain, stack
+from ..theory.krylov_chain import Chain, stack
 from ..theory.parametrization import LayerRule, Parametrization
 from ..theory.planar import largest_root_across
 from .reduced import FIRST_SIZE, TOLERANCE, ReducedMethod

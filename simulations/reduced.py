@@ -1,4 +1,4 @@
-"""The reduced method: the few coordinates of a chain in which a trajectory happens (`theory.chain`)."""
+"""The reduced method: the few coordinates of a chain in which a trajectory happens (theory.krylov_chain)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..theory import OBSERVABLES, LatentState
-from ..theory.chain import Chain, even, target_coordinates
-from .head_kernels import advance_factored, advance_heads
+from ..theory.krylov_chain import Chain, even, target_coordinates
 from .methods import Method, factor, unfactor
+from .reduced_kernels import advance_factored, advance_heads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from superconsistency.cli import main
 from superconsistency.neural.data.cifar import FOLDER, TRAINING_FILES
 from superconsistency.records import load_record
 from superconsistency.theory import symbolic
-from superconsistency.theory.symbolic import stated
+from superconsistency.theory.symbolic import published_formulas
 
 FAST = ["--widths", "2,3", "--steps", "4", "--seeds", "2"]
 
@@ -318,7 +318,7 @@ def test_the_derivations_are_listed_without_a_name(
 def test_a_derivation_that_fails_says_where_and_is_exit_code_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(stated.STATED, "5.3-sharpness", lambda eta0: 1 / eta0)
+    monkeypatch.setitem(published_formulas.STATED, "5.3-sharpness", lambda eta0: 1 / eta0)
     code, out, _ = run(capsys, "derive", "5.3")
     assert code == 1
     assert "[FAILS: left over 1/eta_0]" in " ".join(out.split())
@@ -362,12 +362,12 @@ def test_wishart_starts_reach_widths_that_no_weights_do(capsys: pytest.CaptureFi
 def test_a_refuted_claim_is_exit_code_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    formula = stated.theorem_5_1
+    formula = published_formulas.theorem_5_1
 
     def with_a_wrong_sign(state: Any, target: Any, eta0: Any, coupling: Any) -> Any:
         return formula(state, target, -eta0, coupling)
 
-    monkeypatch.setitem(stated.STATED, "5.1", with_a_wrong_sign)
+    monkeypatch.setitem(published_formulas.STATED, "5.1", with_a_wrong_sign)
     derivation_of.cache_clear()
     code, out, _ = run(capsys, "verify", "--only", "theorem-5.1-w", "--json")
     assert code == 1

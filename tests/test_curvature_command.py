@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from superconsistency.cli import main
-from superconsistency.commands.curvature import _known
+from superconsistency.cli.curvature import _known
 from superconsistency.neural.curvature import (
     NOT_CONVERGED,
     QUANTITIES,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from superconsistency.neural.curvature import Hessian
-from superconsistency.neural.subject import Choices, load_subject
+from superconsistency.neural.user_model import Choices, load_user_model
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 def test_the_documented_resnet_has_the_curvature_of_finite_differences(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "small_resnet.py", tmp_path)
     factory = f"{tmp_path / 'small_resnet.py'}:small_resnet"
-    subject = load_subject(Choices(factory, examples=16, double=True))
+    subject = load_user_model(Choices(factory, examples=16, double=True))
     direction = torch.randn(
         subject.objective.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
@@ -39,7 +39,9 @@ def test_the_documented_resnet_has_the_curvature_of_finite_differences(tmp_path:
 
 def test_the_documented_language_model_has_the_curvature_of_finite_differences() -> None:
     place = EXAMPLES / "small_language_model.py"
-    subject = load_subject(Choices(f"{place}:bytewise", data=f"{place}:sentences", double=True, plain=True))
+    subject = load_user_model(
+        Choices(f"{place}:bytewise", data=f"{place}:sentences", double=True, plain=True)
+    )
     model, batch = subject.objective.model, subject.batch
     assert batch.inputs["attention_mask"].sum(1).tolist() == [22, 9, 8, 25]
     start = torch.nn.utils.parameters_to_vector(model.parameters()).detach()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from superconsistency.cli import app
+from superconsistency.cli.program import app
 from superconsistency.neural.curvature import QUANTITIES
 from typer.testing import CliRunner
 

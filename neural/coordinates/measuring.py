@@ -11,7 +11,7 @@ from ...errors import require_whole
 from ..data import IMAGES, TOKENS
 from ..networks import Attention, scaled_layers
 from ..networks.layers import Norm
-from ..training import Cohort, Probe
+from ..training import Probe, RunGroup
 from .check import ACTIVATION, CHANGE, LATER, LOGITS, OWN_CHANGE, WEIGHT_CHANGE
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class MeasuredNetwork:
 
     def __init__(self, config: TrainingConfig, run: Run, data: Dataset) -> None:
         self.inputs, self.targets = data.inputs, data.targets
-        self.cohort = Cohort(config, data, Probe(config, data), (run,))
-        self.model = self.cohort.models[0]
+        self.run_group = RunGroup(config, data, Probe(config, data), (run,))
+        self.model = self.run_group.models[0]
         layers = dict(scaled_layers(self.model))
         self.layers = {name: layer for name, layer in layers.items() if not isinstance(layer, Norm)}
         self.vectors = {
@@ -82,10 +82,10 @@ class MeasuredNetwork:
         changes = {name: self._changing(name, len(steps)) for name in self.rows}
 
         @torch.no_grad()
-        def note(cohort: Cohort) -> None:
-            if cohort.step not in steps:
+        def note(group: RunGroup) -> None:
+            if group.step not in steps:
                 return
-            now, place = self._passes(), steps.index(cohort.step)
+            now, place = self._passes(), steps.index(group.step)
             for name, layer in self.layers.items():
                 total = now[name].outputs - start[name].outputs
                 own = layer(start[name].inputs) - start[name].outputs
@@ -97,7 +97,7 @@ class MeasuredNetwork:
             for name, values in self._logits(now).items():
                 changes[name][CHANGE][place] = float((values - logits[name]).abs().mean())
 
-        for _ in self.cohort.train(note) if steps else ():
+        for _ in self.run_group.train(note) if steps else ():
             pass
         outputs = {name: seen.outputs for name, seen in start.items()} | logits
         for name, values in outputs.items():
@@ -127,7 +127,7 @@ class MeasuredNetwork:
     def _shares(self, start: dict[str, _Pass]) -> dict[str, torch.Tensor]:
         """Size of the loss's gradient in every output of a layer, over their sum."""
         outputs = [seen.outputs for seen in start.values()]
-        loss = self.cohort.probe.criterion(outputs[-1], self.targets)
+        loss = self.run_group.probe.criterion(outputs[-1], self.targets)
         gradients = torch.autograd.grad(loss, outputs, materialize_grads=True)
         sizes = {name: gradient.abs() for name, gradient in zip(start, gradients, strict=True)}
         return {name: size / size.sum() for name, size in sizes.items()}

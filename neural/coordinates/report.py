@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from ...records import array_hash, provenance
-from ...records.statistics import power_law_fit
+from ...stats.power_laws import power_law_fit
 from ...theory import SGD, depth_exponents, width_exponents
 from ...theory.parametrization import ATTENTION, EMBEDDING, HALF, HIDDEN, INPUT, STREAM
 from ..memory import freed_memory_kept

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import nn
 
 from ...errors import invalid
-from .kinds import matches, require_used
+from .infer_layers import matches, require_used
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .kinds import Reading
+    from .infer_layers import Reading
 
 
 class Branches(NamedTuple):

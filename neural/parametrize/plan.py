@@ -25,7 +25,7 @@ from ...theory.parametrization import (
 from ..networks import ScaledLayer, Scales, parameter_scales
 from .branches import Branches
 from .factors import multiply_input, multiply_output, multiply_rows
-from .kinds import FIXED, MATRICES, matches, read_kinds, require_used
+from .infer_layers import FIXED, MATRICES, matches, read_layers, require_used
 from .parametrized import Parametrized, Part
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ...theory import Parametrization
     from .factors import Removable
-    from .kinds import Reading
+    from .infer_layers import Reading
 
 _MARK = "parametrized_by"
 _DRAWN = MATRICES | {EMBEDDING}
@@ -183,7 +183,7 @@ class _Plan:
 
     def __init__(self, given: _Given, kinds: Mapping[str, str]) -> None:
         self.given, self.table = given, given.table
-        self.readings = read_kinds(given.model, given.base, kinds)
+        self.readings = read_layers(given.model, given.base, kinds)
         given.branches.require_fitting(given.model, self.readings, scaled=given.table.knows_depth)
         _require_queries(given)
         width = given.read_width(self.readings)

@@ -15,8 +15,8 @@ from ..data import IMAGES
 from ..memory import freed_memory_kept
 from ..networks import WIDEST, require_kind
 from ..precision import full_precision
-from .cohort import Cohort, GivenUp, Measurement, Run, data_seed
 from .probe import Probe, freeze
+from .run_group import GivenUp, Measurement, Run, RunGroup, data_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..networks import Network
     from .checkpoint import Checkpoint
-    from .cohort import Event
     from .config import TrainingConfig
+    from .run_group import Event
 
 LARGEST_RATE = 1e30
 """Times the widest network's factor it is still a single-precision number."""
 
-TOGETHER = {"cpu": 2.5e5}
+STACKED = {"cpu": 2.5e5}
 """Multiply-adds of one example's forward pass up to which networks train together, by device type: beyond,
 each by itself is as fast (`make bench-training`)."""
 
-TOGETHER_ELSEWHERE = 2.5e7
+STACKED_ELSEWHERE = 2.5e7
 """The same on devices that were not measured, where small networks wait for the launch of operations."""
 
-MOST_TOGETHER = 32
+MOST_STACKED = 32
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def train_grid(
     on_measurement: Callable[[xr.Dataset], None] | None = None,
     resume: xr.Dataset | None = None,
     checkpoint: Checkpoint | None = None,
-    together: bool | None = None,
+    stacked: bool | None = None,
     cuda_graphs: bool = False,
 ) -> xr.Dataset:
     """Train every network of a grid, narrow ones first.
@@ -141,10 +141,10 @@ def train_grid(
         An earlier record of the same grid, whose completed runs are taken over.
     checkpoint
         Keeps the runs under way; what it holds of this grid is gone on from, to the same bits.
-    together
+    stacked
         Whether runs that share width and data order do their steps together; None where that is faster.
     cuda_graphs
-        As of `Cohort`.
+        As of `RunGroup`.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def train_grid(
     work = _Work(grid, record, data, _Listeners(on_progress, on_measurement, checkpoint))
     work.cuda_graphs = cuda_graphs
     with freed_memory_kept(), full_precision():
-        for runs in _cohorts(grid, data, together=together):
+        for runs in _run_groups(grid, data, stacked=stacked):
             work.train(runs)
     if checkpoint is not None:
         checkpoint.clear()
@@ -191,41 +191,41 @@ class _Work:
         self.cuda_graphs = False
 
     def train(self, runs: tuple[Run, ...]) -> None:
-        """Train a cohort, unless all of it is complete."""
+        """Train a group, unless all of it is complete."""
         cells = {run: self._cell(run) for run in runs}
         cost = self.costs[runs[0].width] * len(runs)
         if not all(self.record["completed"].values[cell] for cell in cells.values()):
-            cohort = self._begin(runs)
-            for event in cohort.train(lambda cohort: self._after_step(cohort, cost)):
+            group = self._begin(runs)
+            for event in group.train(lambda group: self._after_step(group, cost)):
                 self._enter(cells[event.run], event)
                 if self.on_measurement is not None:
                     self.on_measurement(self.record)
             for cell in cells.values():
                 self.record["completed"].values[cell] = 1
-            # Before the next cohort's checkpoint takes the place of this one's.
+            # Before the next group's checkpoint takes the place of this one's.
             if self.on_measurement is not None:
                 self.on_measurement(self.record)
         self.finished += cost * self.grid.config.steps
 
-    def _begin(self, runs: tuple[Run, ...]) -> Cohort:
-        """A cohort from its start, or from where it was when the process was killed."""
-        cohort = Cohort(self.grid.config, self.data, self.probe, runs, cuda_graphs=self.cuda_graphs)
+    def _begin(self, runs: tuple[Run, ...]) -> RunGroup:
+        """A group from its start, or from where it was when the process was killed."""
+        group = RunGroup(self.grid.config, self.data, self.probe, runs, cuda_graphs=self.cuda_graphs)
         if self.checkpoint is not None:
             kept = self.checkpoint.load(self._identity(runs), self.data.inputs.device)
             if kept is not None:
-                cohort.load(kept["cohort"])
+                group.load(kept["group"])
                 for run, values in zip(runs, kept["record"], strict=True):
                     for name, saved in values.items():
                         self.record[name].values[self._cell(run)] = saved.cpu().numpy()
-        return cohort
+        return group
 
-    def _after_step(self, cohort: Cohort, cost: float) -> None:
+    def _after_step(self, group: RunGroup, cost: float) -> None:
         if self.on_progress is not None:
-            self.on_progress(self.finished + cost * cohort.step, self.total)
+            self.on_progress(self.finished + cost * group.step, self.total)
         if self.checkpoint is not None and self.checkpoint.due():
             self.checkpoint.save(
-                self._identity(cohort.runs),
-                lambda: {"cohort": cohort.state(), "record": [self._values(run) for run in cohort.runs]},
+                self._identity(group.runs),
+                lambda: {"group": group.state(), "record": [self._values(run) for run in group.runs]},
             )
 
     def _values(self, run: Run) -> dict[str, torch.Tensor]:
@@ -256,22 +256,22 @@ class _Work:
             self.record[name].values[place] = value
 
 
-def _cohorts(grid: Grid, data: Dataset, *, together: bool | None) -> Iterator[tuple[Run, ...]]:
+def _run_groups(grid: Grid, data: Dataset, *, stacked: bool | None) -> Iterator[tuple[Run, ...]]:
     """The runs, narrow ones first, in groups that train together."""
     config = grid.config
     for width in sorted(grid.widths):
-        joined = _fast_together(config, width, data) if together is None else together
+        joined = _fast_stacked(config, width, data) if stacked is None else stacked
         groups: dict[Any, list[Run]] = {}
         for run in grid.runs:
             if run.width == width:
                 groups.setdefault(data_seed(config, run.seed) if joined else run, []).append(run)
         for group in groups.values():
-            for begin in range(0, len(group), MOST_TOGETHER):
-                yield tuple(group[begin : begin + MOST_TOGETHER])
+            for begin in range(0, len(group), MOST_STACKED):
+                yield tuple(group[begin : begin + MOST_STACKED])
 
 
-def _fast_together(config: TrainingConfig, width: int, data: Dataset) -> bool:
-    most = TOGETHER.get(data.inputs.device.type, TOGETHER_ELSEWHERE)
+def _fast_stacked(config: TrainingConfig, width: int, data: Dataset) -> bool:
+    most = STACKED.get(data.inputs.device.type, STACKED_ELSEWHERE)
     return forward_cost(config, width, data) <= most
 
 

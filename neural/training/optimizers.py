@@ -94,7 +94,7 @@ class Optimizer:
         Parameters
         ----------
         parameters
-            What is trained, of one network or of several along the first axis (`networks.together`).
+            What is trained, of one network or of several along the first axis (`networks.stacking`).
         scales
             Of each, its row of the table.
         rates

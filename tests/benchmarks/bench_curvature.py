@@ -22,10 +22,10 @@ import torch
 from curvature_rivals import Found, Reference, contestants, hessian, missing
 from rich.console import Console
 from rich.table import Table
-from superconsistency.console import print_json, progress_bar
+from superconsistency.cli.console import print_json, progress_bar
 from superconsistency.errors import invalid
 from superconsistency.neural import Batch, Dataset, SpectrumTracker, TrainingConfig, load_images
-from superconsistency.neural.training import Cohort, Measurement, Probe, Run
+from superconsistency.neural.training import Measurement, Probe, Run, RunGroup
 from superconsistency.neural.training.probe import Scores
 from superconsistency.theory import parametrization
 
@@ -98,7 +98,7 @@ def a_run(
     InputError
         If it diverges.
     """
-    for measurement in Cohort(config, data, probe, (Run(width, RATE, seed),)).train():
+    for measurement in RunGroup(config, data, probe, (Run(width, RATE, seed),)).train():
         if not isinstance(measurement, Measurement):
             raise invalid(
                 "width",

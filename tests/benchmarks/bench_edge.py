@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.optimize import brentq
 from scipy.sparse.linalg import lobpcg
-from superconsistency.console import print_json, progress_bar
+from superconsistency.cli.console import print_json, progress_bar
 from superconsistency.neural import Batch, Hessian, Objective, SpectrumTracker, load_dataset
 from superconsistency.neural.curvature import Meter, linear_operator
 from superconsistency.neural.curvature.midpoints import Midpoints

@@ -32,7 +32,7 @@ from superconsistency.theory import (
     uniform_target,
     wishart_state,
 )
-from superconsistency.theory.chain import Chain, draw_chain, krylov_chain, stack
+from superconsistency.theory.krylov_chain import Chain, chain_of_state, draw_chain, stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ def reduced(problem: Problem, chains: Chain, steps: int) -> None:
 def project_and_reduce(problem: Problem, states: LatentState, steps: int) -> None:
     """The reduced method on given networks, their projection included."""
     networks = [LatentState(*(part[k] for part in states)) for k in range(len(states.v))]
-    chains = [krylov_chain(state, problem, least=FIRST_SIZE, edge_precision=None) for state in networks]
+    chains = [chain_of_state(state, problem, least=FIRST_SIZE, edge_precision=None) for state in networks]
     reduced(problem, stack(chains), steps)
 
 

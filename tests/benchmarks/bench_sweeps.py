@@ -16,9 +16,9 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
-from superconsistency.console import print_json, progress_bar
+from superconsistency.cli.console import print_json, progress_bar
 from superconsistency.records.store import RunStore
-from superconsistency.sweeps import (
+from superconsistency.runner import (
     LatentModel,
     NetworkModel,
     carry_out,
@@ -27,7 +27,7 @@ from superconsistency.sweeps import (
     make_plan,
     make_sweep,
 )
-from superconsistency.sweeps.models import DataChoice
+from superconsistency.runner.models import DataChoice
 
 REPETITIONS, RUNS = 5, 8
 RECORDS = 10_000

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from superconsistency.console import print_json, progress_bar
+from superconsistency.cli.console import print_json, progress_bar
 from superconsistency.neural import (
     Dataset,
     Grid,
@@ -33,8 +33,8 @@ from superconsistency.neural import (
     train_grid,
 )
 from superconsistency.neural.memory import freed_memory_kept
-from superconsistency.neural.training import Cohort, Probe, Run, forward_cost, torch_generator
-from superconsistency.neural.training.grid import TOGETHER
+from superconsistency.neural.training import Probe, Run, RunGroup, forward_cost, torch_generator
+from superconsistency.neural.training.grid import STACKED
 from superconsistency.theory import parametrization
 
 if TYPE_CHECKING:
@@ -112,10 +112,10 @@ def throughput(
 
 
 def seconds_a_step(config: TrainingConfig, data: Dataset, runs: tuple[Run, ...]) -> float:
-    """Of a cohort, after one step to warm up."""
-    cohort = Cohort(config, data, Probe(config, data), runs)
+    """Of a group, after one step to warm up."""
+    group = RunGroup(config, data, Probe(config, data), runs)
     marks: list[float] = []
-    for _ in cohort.train(lambda _cohort: marks.append(time.perf_counter())):
+    for _ in group.train(lambda _cohort: marks.append(time.perf_counter())):
         pass
     return (marks[-1] - marks[0]) / (len(marks) - 1)
 
@@ -199,7 +199,7 @@ def show(document: dict[str, Any], console: Console) -> None:
         console.print(table)
         console.print(f"all widths and learning rates: JAX {document['total_ratio']:.2f} times ours")
     table = Table(
-        title=f"{NETWORKS} networks apart over together (on {TOGETHER['cpu']:g} multiply-adds or less)"
+        title=f"{NETWORKS} networks apart over together (on {STACKED['cpu']:g} multiply-adds or less)"
     )
     for heading in ("network", "width", "multiply-adds", "apart, ms", "together, ms", "ratio (range)"):
         table.add_column(heading, justify="right")

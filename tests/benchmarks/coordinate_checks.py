@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, replace
 
 from rich.console import Console
-from superconsistency.console import progress_bar
+from superconsistency.cli.console import progress_bar
 from superconsistency.neural import Optimizer, TrainingConfig, load_dataset, network
 from superconsistency.neural.coordinates import (
     FAILED,

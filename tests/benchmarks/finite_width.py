@@ -18,8 +18,8 @@ import numpy as np
 from rich.table import Table
 from scipy.special import stdtrit
 from superconsistency import open_results
-from superconsistency.console import stdout
-from superconsistency.records import settled
+from superconsistency.cli.console import stdout
+from superconsistency.stats.power_laws import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ import sys
 
 import numpy as np
 import torch
-from superconsistency.console import progress_bar, stdout
+from superconsistency.cli.console import progress_bar, stdout
 from superconsistency.neural import Dataset, TrainingConfig, load_dataset
-from superconsistency.neural.training import Cohort, Measurement, Probe, Run
+from superconsistency.neural.training import Measurement, Probe, Run, RunGroup
 from superconsistency.theory import Parametrization, Scale, parametrization
 from superconsistency.theory.parametrization import HALF
 
@@ -22,23 +22,23 @@ RATE, EXAMPLES = 0.1, 64
 
 
 def losses(
-    table: Parametrization, start: Cohort | None, data: Dataset, width: int, steps: int
-) -> tuple[Cohort, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    table: Parametrization, start: RunGroup | None, data: Dataset, width: int, steps: int
+) -> tuple[RunGroup, np.ndarray[tuple[int], np.dtype[np.float64]]]:
     """A run's losses at every step, from the function that another run began with."""
     config = TrainingConfig(
         table, steps=steps, batch_size=None, measure_every=1, quantities=(), evaluation_examples=EXAMPLES
     )
-    cohort = Cohort(config, data, Probe(config, data), (Run(width, RATE, 0),))
-    first = Cohort(config, data, Probe(config, data), (Run(width, RATE, 0),)) if start is None else cohort
+    group = RunGroup(config, data, Probe(config, data), (Run(width, RATE, 0),))
+    first = RunGroup(config, data, Probe(config, data), (Run(width, RATE, 0),)) if start is None else group
     if start is not None:
         with torch.no_grad():
             for parameter, row, given, rule in zip(
-                cohort.parameters, cohort.rows, start.parameters, start.rows, strict=True
+                group.parameters, group.rows, start.parameters, start.rows, strict=True
             ):
                 parameter.copy_(given * (rule.multiplier / row.multiplier))
     found = []
     with progress_bar(f"{table.name}, {data.inputs.dtype}") as update:
-        for event in cohort.train():
+        for event in group.train():
             if isinstance(event, Measurement):
                 found.append(event.values["loss"])
                 update(event.step, steps)

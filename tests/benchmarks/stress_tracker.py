@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from superconsistency.console import progress_bar
+from superconsistency.cli.console import progress_bar
 from superconsistency.neural.curvature import DenseOperator, Hessian, SpectrumTracker
 
 CASES = Path(__file__).parents[1] / "neural" / "curvature" / "conftest.py"

@@ -25,7 +25,7 @@ from superconsistency.claims import networks as network_claims
 from superconsistency.claims.checks import compared, corrected, derivation_of
 from superconsistency.claims.ledger import Correction, Table
 from superconsistency.theory.symbolic import moments
-from superconsistency.theory.symbolic.stated import STATED, Law, theorem_5_1
+from superconsistency.theory.symbolic.published_formulas import STATED, Law, theorem_5_1
 
 
 def claim(check: Callable[..., Outcome]) -> Claim:

@@ -8,7 +8,7 @@ import pytest
 from superconsistency.claims import Settings, Verdict, reduced
 from superconsistency.claims.reduced import REDUCED_CLAIMS, Case, holm
 from superconsistency.simulations.reduced import ReducedMethod
-from superconsistency.theory import chain
+from superconsistency.theory import krylov_chain
 
 LAW, PATH = REDUCED_CLAIMS
 
@@ -31,7 +31,7 @@ def more_degrees(width: float, dimension: float, rows: int, generator: np.random
     return diagonal * np.sqrt((width + 1) / width), below, twice
 
 
-ORIGINAL: Callable[..., Any] = chain._draw_diagonals
+ORIGINAL: Callable[..., Any] = krylov_chain._draw_diagonals
 
 
 @pytest.mark.usefixtures("quick")
@@ -39,7 +39,7 @@ def test_the_law_is_upheld_and_one_degree_of_freedom_too_many_refutes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert verdict(LAW) is Verdict.VERIFIED
-    monkeypatch.setattr(chain, "_draw_diagonals", more_degrees)
+    monkeypatch.setattr(krylov_chain, "_draw_diagonals", more_degrees)
     assert verdict(LAW) is Verdict.REFUTED
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from superconsistency.commands.explore import explore
+from superconsistency.cli.explore import explore
 from superconsistency.errors import InputError
 from superconsistency.figures.interactive import LONGEST, PortraitDefaults, near_edge
 

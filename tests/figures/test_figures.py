@@ -26,10 +26,11 @@ from superconsistency.figures import (
     spectra,
     training,
 )
-from superconsistency.figures.verdicts import REFUTED, SHOWN, UNDECIDED
 from superconsistency.neural import train_grid
-from superconsistency.records import settled, to_json
+from superconsistency.records import to_json
 from superconsistency.simulations import Ensemble, schedule, simulate
+from superconsistency.stats.power_laws import settled
+from superconsistency.stats.verdicts import REFUTED, SHOWN, UNDECIDED
 from superconsistency.theory import PlanarMap, parametrization, uniform_target
 
 

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from superconsistency.commands import plane as commands
+from superconsistency.cli import plane as commands
 from superconsistency.errors import InputError
 from superconsistency.figures import FigureSettings, paper_style
 from superconsistency.figures.bifurcation import DOUBLING, bifurcation_figure, landmarks

@@ -11,7 +11,7 @@ import pytest
 import typer
 import xarray as xr
 from matplotlib.axes import Axes
-from superconsistency.commands.ensembles import edge_of_stability, error_bars
+from superconsistency.cli.ensembles import edge_of_stability, error_bars
 from superconsistency.errors import InputError
 from superconsistency.figures import FigureSettings, save_drawing, two_layer
 from superconsistency.figures import edge as edge_figures

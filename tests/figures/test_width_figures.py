@@ -9,14 +9,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import typer
-from superconsistency.commands.width import deviation, optimum, width_check
+from superconsistency.cli.width import deviation, optimum, width_check
 from superconsistency.errors import InputError
 from superconsistency.figures import FigureSettings, save_drawing
 from superconsistency.figures import width as width_figures
 from superconsistency.figures.style import paper_style
-from superconsistency.records.slopes import width_slopes
 from superconsistency.simulations.deviation import deviations
 from superconsistency.simulations.optimum import best_rates
+from superconsistency.stats.slopes import width_slopes
 from superconsistency.theory import IsotropicTarget, parametrization
 from typer.testing import CliRunner
 

@@ -58,7 +58,7 @@ def run(output: Path) -> None:
         on_measurement=keeper.keep_partial,
         resume=keeper.earlier(),
         checkpoint=Checkpoint(output.with_suffix(".checkpoint"), seconds=0.02),
-        together=False,
+        stacked=False,
     )
     keeper.keep_whole(record)
 

@@ -127,7 +127,7 @@ def test_measuring_leaves_the_training_alone(digits: Dataset) -> None:
     check = CoordinateCheck(config, 0.05, sizes=(8, 16), steps=(1, 2), seeds=(0,))
     one, two = (MeasuredNetwork(*check.at(8, 0), few) for _ in range(2))
     one.measured((1, 2))
-    for _ in two.cohort.train():
+    for _ in two.run_group.train():
         pass
     for left, right in zip(one.model.parameters(), two.model.parameters(), strict=True):
         assert torch.equal(left, right)

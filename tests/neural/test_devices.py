@@ -18,8 +18,8 @@ from superconsistency.neural import (
     train_grid,
 )
 from superconsistency.neural.networks import NETWORKS, parameter_scales
-from superconsistency.neural.networks.together import together
-from superconsistency.neural.training import Cohort, Probe, Run, Stream, torch_generator
+from superconsistency.neural.networks.stacking import stacked_network
+from superconsistency.neural.training import Probe, Run, RunGroup, Stream, torch_generator
 from superconsistency.theory import parametrization
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -86,7 +86,7 @@ def test_networks_train_on_the_meta_device_without_leaving_it(name: str, count: 
         models = [
             settings.build(parametrization("mup"), 4, data, torch_generator(0), META) for _ in range(count)
         ]
-        model = models[0] if count == 1 else together(models)
+        model = models[0] if count == 1 else stacked_network(models)
     parameters = list(model.parameters())
     rows = list(parameter_scales(models[0]).values())
     steps = Optimizer("adam").begin(parameters, rows, [0.1] * count)  # the rates come from the host
@@ -128,9 +128,9 @@ def test_a_grid_trained_elsewhere_is_the_one_trained_here(name: str, optimizer: 
     settings = small(name)
     data = examples(settings, 12)
     grid = Grid(config(settings, optimizer=OPTIMIZERS[optimizer], warmup=2), (4,), (0.01, 0.03), (0,))
-    here = train_grid(grid, data, together=joined)
+    here = train_grid(grid, data, stacked=joined)
     with OtherDevice():
-        there = train_grid(grid, data.to(DEVICE), together=joined)
+        there = train_grid(grid, data.to(DEVICE), stacked=joined)
     assert there.attrs["configuration"] != here.attrs["configuration"]
     tolerance = 1e-10 if data.inputs.is_floating_point() else 1e-5
     for quantity in here.data_vars:
@@ -170,14 +170,14 @@ def test_between_measurements_the_host_only_draws_the_order_of_an_epoch(
     seen: list[list[Any]] = []
     with OtherDevice() as device:
         data = examples(settings, 12).to(DEVICE)
-        cohort = Cohort(shared, data, Probe(shared, data), [Run(4, 0.01 + rate, 0) for rate in range(runs)])
+        group = RunGroup(shared, data, Probe(shared, data), [Run(4, 0.01 + rate, 0) for rate in range(runs)])
         device.events.clear()
 
-        def after_step(_cohort: Cohort) -> None:
+        def after_step(_cohort: RunGroup) -> None:
             seen.append(device.events.copy())
             device.events.clear()
 
-        list(cohort.train(after_step))
+        list(group.train(after_step))
     assert len(seen) == 7
     for step, events in enumerate(seen):
         if step % 3:  # an epoch has three steps

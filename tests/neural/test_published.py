@@ -29,7 +29,7 @@ from superconsistency.neural.networks import (
     VisionTransformerSettings,
     parameter_scales,
 )
-from superconsistency.neural.training import PUBLISHED, Cohort, Probe, Run, published, torch_generator
+from superconsistency.neural.training import PUBLISHED, Probe, Run, RunGroup, published, torch_generator
 from superconsistency.theory import PARAMETRIZATIONS, TABLE, parametrization
 
 from .cases import examples, small
@@ -59,10 +59,10 @@ def images() -> Dataset:
     return examples(CONVNET, 12, side=8)
 
 
-def cohorts(
+def run_groups(
     shared: TrainingConfig, data: Dataset, seeds: tuple[int, ...] = (0,), width: int = 4
-) -> list[Cohort]:
-    return [Cohort(shared, data, Probe(shared, data), [Run(width, 0.05, seed)]) for seed in seeds]
+) -> list[RunGroup]:
+    return [RunGroup(shared, data, Probe(shared, data), [Run(width, 0.05, seed)]) for seed in seeds]
 
 
 def trained(shared: TrainingConfig, data: Dataset, *names: str, seeds: tuple[int, ...] = (0,)) -> xr.Dataset:
@@ -142,11 +142,11 @@ def test_an_unknown_oddity_is_refused_in_one_line(names: tuple[str, ...]) -> Non
 
 
 def initialisations(shared: TrainingConfig) -> list[torch.Tensor]:
-    return [cohort.models[0].get_parameter("first.weight") for cohort in cohorts(shared, images(), (0, 1))]
+    return [group.models[0].get_parameter("first.weight") for group in run_groups(shared, images(), (0, 1))]
 
 
 def orders(shared: TrainingConfig) -> list[torch.Tensor]:
-    return [cohort.stream.batch(0)[1] for cohort in cohorts(shared, images(), (0, 1))]
+    return [group.stream.batch(0)[1] for group in run_groups(shared, images(), (0, 1))]
 
 
 def test_seeds_share_one_initialisation_but_not_their_data_order() -> None:
@@ -210,9 +210,9 @@ def test_momentum_is_divided_by_gamma_squared(table: str, width: int) -> None:
     for architecture, fan_in in ((CONVNET, width), (replace(CONVNET, first_stride=1), 4 * width)):
         for optimizer in (Optimizer(momentum=0.9), Optimizer(), Optimizer("adam")):
             odd = config(table, architecture, optimizer=optimizer, as_published=("momentum-over-width",))
-            (cohort,) = cohorts(odd, data, width=width)
+            (group,) = run_groups(odd, data, width=width)
             gamma_squared = 1 if table in {"ntp", "sp"} else fan_in
-            assert cohort.optimizer.optimizer == replace(
+            assert group.optimizer.optimizer == replace(
                 optimizer, momentum=optimizer.momentum / gamma_squared
             )
 
@@ -267,15 +267,15 @@ def dense_spectrum(model: torch.nn.Module, probe: Probe, roots: Any) -> np.ndarr
 def test_the_hessian_is_of_all_weights_where_layers_are_frozen(oddities: tuple[str, ...]) -> None:
     data = images()
     shared = config(frozen=("first", "between"), as_published=oddities, measure_at=(0,), steps=0)
-    (cohort,) = cohorts(shared, data, width=2)
-    model, roots = cohort.models[0], cohort.roots(0)
+    (group,) = run_groups(shared, data, width=2)
+    model, roots = group.models[0], group.roots(0)
     sizes = {name: value.numel() for name, value in model.named_parameters()}
     frozen = sizes["first.weight"] + sizes["between.0.weight"]
     assert Objective(model, "cross-entropy").size == sum(sizes.values()) - (0 if oddities else frozen)
     assert roots is not None
     assert len(roots) == len(sizes) - (0 if oddities else 2)
     assert set(roots) == {math.sqrt(2)}  # of a rate of twice eta0
-    largest = dense_spectrum(model, cohort.probe, roots)[-1]
+    largest = dense_spectrum(model, group.probe, roots)[-1]
     record = train_grid(Grid(shared, (2,), (0.05,), (0,)), data)
     assert float(record["sharpness"].squeeze()) == pytest.approx(largest, rel=1e-5)
 
@@ -338,8 +338,8 @@ def test_power_iteration_on_nothing_is_zero_and_without_iterations_unknown() -> 
 
 def test_the_published_sharpness_is_the_eigenvalue_largest_in_modulus() -> None:
     data, shared = images(), config(steps=0, measure_at=(0,), as_published=("power-iteration",))
-    (cohort,) = cohorts(shared, data, width=2)
-    spectrum = dense_spectrum(cohort.models[0], cohort.probe, cohort.roots(0))
+    (group,) = run_groups(shared, data, width=2)
+    spectrum = dense_spectrum(group.models[0], group.probe, group.roots(0))
     record = train_grid(Grid(shared, (2,), (0.05,), (0,)), data).squeeze()
     assert float(record["sharpness"]) == pytest.approx(spectrum[np.abs(spectrum).argmax()], rel=0.05)
     assert math.isnan(record["sharpness_error"])

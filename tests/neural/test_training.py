@@ -88,15 +88,15 @@ def test_divergence_ends_a_run_with_its_step_and_leaves_the_others_alone(data: D
     assert int(wild["completed"]) == 1
 
 
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("stacked", [False, True])
 def test_a_hopeless_run_is_given_up_if_asked_with_its_step_and_leaves_the_others_alone(
-    data: Dataset, together: bool
+    data: Dataset, stacked: bool
 ) -> None:
     settings = config(steps=12, measure_every=2, quantities=())
     rates = (0.1, 40.0)
-    patient = train_grid(Grid(settings, (4,), rates, (0,)), data, together=together)
+    patient = train_grid(Grid(settings, (4,), rates, (0,)), data, stacked=stacked)
     grid = Grid(replace(settings, give_up=1.005), (4,), rates, (0,))
-    record = train_grid(grid, data, together=together)
+    record = train_grid(grid, data, stacked=stacked)
     assert "stopped_step" not in patient
     fine, wild = (record.isel(width=0, seed=0, learning_rate=index) for index in (0, 1))
     assert int(fine["stopped_step"]) == NEVER

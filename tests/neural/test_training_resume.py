@@ -40,13 +40,13 @@ def config(**changes: object) -> TrainingConfig:
 
 
 @pytest.mark.parametrize("optimizer", [Optimizer(), Optimizer(momentum=0.9), Optimizer("adamw")])
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("stacked", [False, True])
 def test_a_run_interrupted_at_any_step_gives_the_same_bits(
-    tmp_path: Path, optimizer: Optimizer, together: bool
+    tmp_path: Path, optimizer: Optimizer, stacked: bool
 ) -> None:
     data = load_dataset("digits", examples=64)
     grid = Grid(config(optimizer=optimizer), (2,), (0.05, 0.1), (0,))
-    unbroken = train_grid(grid, data, together=together)
+    unbroken = train_grid(grid, data, stacked=stacked)
     for stop in (1, 2, 3):
         checkpoint = Checkpoint(tmp_path / f"{stop}.checkpoint", seconds=0)
         seen: list[float] = []
@@ -57,8 +57,8 @@ def test_a_run_interrupted_at_any_step_gives_the_same_bits(
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train_grid(grid, data, on_progress=interrupt, checkpoint=checkpoint, together=together)
-        resumed = train_grid(grid, data, checkpoint=checkpoint, together=together)
+            train_grid(grid, data, on_progress=interrupt, checkpoint=checkpoint, stacked=stacked)
+        resumed = train_grid(grid, data, checkpoint=checkpoint, stacked=stacked)
         for name in unbroken.variables:
             assert resumed[name].to_numpy().tobytes() == unbroken[name].to_numpy().tobytes()
         assert not checkpoint.path.exists()

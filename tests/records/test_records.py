@@ -17,10 +17,9 @@ from superconsistency.records import (
     record_to_json,
     require_writable,
     save_record,
-    settled,
-    width_dependence,
     write_atomically,
 )
+from superconsistency.stats.power_laws import settled, width_dependence
 
 
 def record(**changes: Any) -> xr.Dataset:

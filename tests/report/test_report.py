@@ -24,8 +24,8 @@ from superconsistency.errors import InputError
 from superconsistency.records import to_json
 from superconsistency.records.results import export_results
 from superconsistency.report import LARGEST, Contents, read_figures, read_ledger, render, summarise
-from superconsistency.sweeps import LatentModel, carry_out, here, look, make_plan, make_sweep
-from superconsistency.sweeps.engines import Place
+from superconsistency.runner import LatentModel, carry_out, here, look, make_plan, make_sweep
+from superconsistency.runner.engines import Place
 
 from ..figures import chromium
 

@@ -8,7 +8,6 @@ import pytest
 import xarray as xr
 from scipy import optimize
 from superconsistency.errors import InputError
-from superconsistency.records.width import DEPENDS, INDEPENDENT
 from superconsistency.simulations import Ensemble, simulate
 from superconsistency.simulations.optimum import (
     best_rates,
@@ -17,6 +16,7 @@ from superconsistency.simulations.optimum import (
     judge_rates,
     largest_rate,
 )
+from superconsistency.stats.width import DEPENDS, INDEPENDENT
 from superconsistency.theory import IsotropicTarget, parametrization, uniform_target
 
 MUP, NTP, SP = (parametrization(name) for name in ("mup", "ntp", "sp"))

@@ -25,11 +25,11 @@ from superconsistency.theory import (
     uniform_target,
     wishart_state,
 )
-from superconsistency.theory.chain import (
+from superconsistency.theory.krylov_chain import (
     Chain,
     chain_length,
+    chain_of_state,
     draw_chain,
-    krylov_chain,
     stack,
     target_coordinates,
 )
@@ -108,7 +108,7 @@ def test_the_estimate_bounds_what_truncation_does_to_the_loss(
     problem = problem_of(dimension, width, name)
     state = wishart_state(problem, np.random.default_rng(seed))
     rate = 0.3 / (float(OBSERVABLES["ntk_sharpness"].compute(state, problem)) + problem.kappa)
-    chain = stack([krylov_chain(state, problem)])
+    chain = stack([chain_of_state(state, problem)])
     method = ReducedMethod(problem, np.array([rate]), chain, size)
     diverged = np.full(1, -1, dtype=np.int64)
     method.advance(0, 40, diverged)
@@ -184,7 +184,7 @@ def test_a_longer_chain_would_not_change_the_largest_eigenvalue(monkeypatch: pyt
     problem = Problem(parametrization("mup"), 10**6, np.ones(1), 10**5)
     values = []
     for airy in (10.0, 20.0):
-        monkeypatch.setattr("superconsistency.theory.chain._AIRY", airy)
+        monkeypatch.setattr("superconsistency.theory.krylov_chain._AIRY", airy)
         # the same first entries: each diagonal is drawn from its own stream
         chain = _nested_chain(problem)
         method = ReducedMethod(problem, np.array([1.0]), stack([chain]))
@@ -236,7 +236,7 @@ def test_a_target_of_zero_and_a_start_in_the_limit_have_chains(name: str) -> Non
 
 
 def _agrees_at_start(state: LatentState, problem: Problem) -> None:
-    chain = krylov_chain(state, problem)
+    chain = chain_of_state(state, problem)
     head, small = chain.head(chain.length), target_coordinates(problem, chain.length)
     for quantity in ("loss", "sharpness", "gradient_norm", "first_layer_trace"):
         compute = OBSERVABLES[quantity].compute
@@ -253,8 +253,8 @@ def test_rotating_inputs_leaves_a_chain_unchanged(seed: int, dimension: int) -> 
     state = wishart_state(problem, generator)
     rotation = np.linalg.qr(generator.standard_normal((dimension, dimension)))[0]
     turned = LatentState(rotation @ state.w, rotation @ state.e @ rotation.T, state.v)
-    one = krylov_chain(state, problem)
-    two = krylov_chain(turned, Problem(problem.parametrization, 20, rotation @ target))
+    one = chain_of_state(state, problem)
+    two = chain_of_state(turned, Problem(problem.parametrization, 20, rotation @ target))
     scale = float(np.trace(state.e))
     np.testing.assert_allclose(two.bands[0, :2], one.bands[0, :2], atol=1e-9 * scale)
     np.testing.assert_allclose(
@@ -363,7 +363,7 @@ def test_bounds_enclose_the_sharpness_of_the_full_system(dimension: int, width: 
     problem = problem_of(dimension, width, name)
     state = wishart_state(problem, np.random.default_rng(4))
     rate = rate_of(problem)
-    method = ReducedMethod(problem, np.array([rate]), stack([krylov_chain(state, problem)]), 64)
+    method = ReducedMethod(problem, np.array([rate]), stack([chain_of_state(state, problem)]), 64)
     diverged, alive = np.full(1, -1, dtype=np.int64), np.ones(1, dtype=np.bool_)
     for first in (0, 1, 5, 25):
         bounds = method.largest(alive)

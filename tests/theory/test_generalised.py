@@ -29,7 +29,7 @@ from superconsistency.theory.generalised import (
 )
 from superconsistency.theory.symbolic import generalised as symbolic
 from superconsistency.theory.symbolic.core import ETA0, KAPPA
-from superconsistency.theory.symbolic.stated import Law
+from superconsistency.theory.symbolic.published_formulas import Law
 
 from .strategies import networks, orthogonal
 

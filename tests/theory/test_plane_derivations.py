@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sympy as sp
 from superconsistency.theory.symbolic import plane
-from superconsistency.theory.symbolic.stated import STATED, cubic_cycles
+from superconsistency.theory.symbolic.published_formulas import STATED, cubic_cycles
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from superconsistency.errors import InputError
 from superconsistency.theory import PARAMETRIZATIONS, derivation, parametrization
 from superconsistency.theory.symbolic import DERIVATIONS, Derivation, Step, hessian, laws
 from superconsistency.theory.symbolic.core import KAPPA, D, coefficient, nothing_left
-from superconsistency.theory.symbolic.stated import STATED, Law, theorem_5_1
-from superconsistency.theory.symbolic.words import normal_form, words_left
+from superconsistency.theory.symbolic.noncommutative import normal_form, words_left
+from superconsistency.theory.symbolic.published_formulas import STATED, Law, theorem_5_1
 
 
 @pytest.mark.parametrize("name", DERIVATIONS)

@@ -9,8 +9,8 @@ from sympy.matrices.expressions.blockmatrix import block_collapse
 
 from .core import ETA0, KAPPA, LAMBDA, D, Derivation, N, Step, coefficient
 from .laws import RESIDUAL, STATE, TARGET, congruence
-from .stated import Law
-from .words import Word, normal_form
+from .noncommutative import Word, normal_form
+from .published_formulas import Law
 
 if TYPE_CHECKING:
     from collections.abc import Callable

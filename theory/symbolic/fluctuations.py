@@ -11,7 +11,7 @@ from ..parametrization import PARAMETRIZATIONS
 from . import moments
 from .core import ETA0, KAPPA, LAMBDA, D, Derivation, N, Step, T, coefficient
 from .laws import STATE, TARGET, congruence
-from .words import normal_form
+from .noncommutative import normal_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,9 +11,9 @@ from ..parametrization import PARAMETRIZATIONS
 from .core import ETA0, KAPPA, MULTIPLIER, D, Derivation, K, N, Step
 from .laws import RESIDUAL, TARGET
 from .laws import STATE as SINGLE
-from .stated import STATED as PUBLISHED
-from .stated import Law
-from .words import normal_form, words_left
+from .noncommutative import normal_form, words_left
+from .published_formulas import STATED as PUBLISHED
+from .published_formulas import Law
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +134,9 @@ def _through_losses() -> list[Any]:
         words_left(normal_form(loss.diff(weight)), normal_form(stated))
         for loss, g in losses
         for weight, stated in zip(
-            (FIRST, SECOND), STATED["generalised-gradient"](g, FIRST, SECOND, MULTIPLIER), strict=True
+            (FIRST, SECOND),
+            STATED["generalised-gradient"](g, FIRST, SECOND, MULTIPLIER),
+            strict=True,
         )
     ]
 

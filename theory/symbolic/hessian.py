@@ -12,8 +12,8 @@ import sympy as sp
 
 from .core import KAPPA, MULTIPLIER, D, Derivation, N, Step, T, coefficient
 from .laws import FIRST, RESIDUAL, SECOND, STATE, TARGET
-from .stated import STATED
-from .words import normal_form, words_left
+from .noncommutative import normal_form, words_left
+from .published_formulas import STATED
 
 A, B = sp.MatrixSymbol("A", D, N), sp.MatrixSymbol("b", N, 1)
 Q = sp.MatrixSymbol("q", D, 1)

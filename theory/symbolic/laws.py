@@ -10,8 +10,8 @@ from sympy.matrices.expressions.blockmatrix import block_collapse
 
 from ..parametrization import PARAMETRIZATIONS
 from .core import ETA0, KAPPA, MULTIPLIER, D, Derivation, N, Step
-from .stated import STATED, Law
-from .words import normal_form
+from .noncommutative import normal_form
+from .published_formulas import STATED, Law
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ import sympy as sp
 from sympy.matrices.expressions.blockmatrix import block_collapse
 
 from .core import Derivation, K, N, Step
-from .words import normal_form
+from .noncommutative import normal_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable

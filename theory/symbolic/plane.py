@@ -9,9 +9,9 @@ import sympy as sp
 from .core import ETA0, KAPPA, LAMBDA, D, Derivation, Step
 from .hessian import RHO
 from .laws import RESIDUAL, STATE, TARGET, congruence
+from .noncommutative import Word, normal_form
+from .published_formulas import STATED
 from .sharpness import exact_sharpness
-from .stated import STATED
-from .words import Word, normal_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -21,8 +21,8 @@ from .hessian import (
     residual_part,
 )
 from .laws import FIRST, RESIDUAL, SECOND, STATE, TARGET, congruence
-from .stated import STATED
-from .words import normal_form, without_unit
+from .noncommutative import normal_form, without_unit
+from .published_formulas import STATED
 
 ALPHA = sp.Symbol("alpha", positive=True)
 """`lambda - rho^2/lambda`."""

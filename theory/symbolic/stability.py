@@ -8,8 +8,8 @@ import sympy as sp
 
 from .core import ETA0, KAPPA, Derivation, N, Step, T, coefficient
 from .laws import STATE, TARGET, congruence
-from .stated import STATED, Law
-from .words import normal_form, words_left
+from .noncommutative import normal_form, words_left
+from .published_formulas import STATED, Law
 
 CHANGE = Law(
     sp.MatrixSymbol("dw", *TARGET.shape), sp.MatrixSymbol("de", *STATE.e.shape), sp.MatrixSymbol("dv", 1, 1)

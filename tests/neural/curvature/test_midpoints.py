@@ -13,7 +13,7 @@ from superconsistency.errors import InputError
 from superconsistency.neural import Checkpoint, Grid, Optimizer, TrainingConfig, load_dataset, train_grid
 from superconsistency.neural.curvature import Batch, Hessian, Objective, SpectrumTracker
 from superconsistency.neural.curvature.midpoints import Midpoints
-from superconsistency.neural.training import Cohort, Measurement, Probe, Run
+from superconsistency.neural.training import Measurement, Probe, Run, RunGroup
 from superconsistency.theory import parametrization
 from torch import nn
 
@@ -155,18 +155,18 @@ def test_curvature_is_measured_at_the_midpoint_and_the_loss_at_the_iterate() -> 
     plain, middle = (config(measure_points=points) for points in ("iterate", "midpoint"))
     iterates: list[list[torch.Tensor]] = []
 
-    def keep(cohort: Cohort) -> None:
-        iterates.append([value.detach().double() for value in cohort.whole.parameters()])
+    def keep(group: RunGroup) -> None:
+        iterates.append([value.detach().double() for value in group.whole.parameters()])
 
-    cohorts = [Cohort(one, data, Probe(one, data), (Run(4, 0.5, 0),)) for one in (plain, middle)]
-    keep(cohorts[0])
+    run_groups = [RunGroup(one, data, Probe(one, data), (Run(4, 0.5, 0),)) for one in (plain, middle)]
+    keep(run_groups[0])
     found = [
         {
             event.step: event.values
-            for event in cohort.train(keep if index == 0 else None)
+            for event in group.train(keep if index == 0 else None)
             if isinstance(event, Measurement)
         }
-        for index, cohort in enumerate(cohorts)
+        for index, group in enumerate(run_groups)
     ]
     for step in (0, 1, 4, 9):
         assert found[1][step]["loss"] == found[0][step]["loss"]
@@ -178,26 +178,26 @@ def test_curvature_is_measured_at_the_midpoint_and_the_loss_at_the_iterate() -> 
         (9, {7: 0.25, 8: 0.5, 9: 0.25}),
     ):
         with torch.no_grad():
-            for index, value in enumerate(cohorts[0].whole.parameters()):
+            for index, value in enumerate(run_groups[0].whole.parameters()):
                 value.copy_(torch.stack([part * iterates[at][index] for at, part in parts.items()]).sum(0))
-        probe, cohort = cohorts[0].probe, cohorts[0]
+        probe, group = run_groups[0].probe, run_groups[0]
         meter = probe.meter(0, 4)
         assert meter is not None
-        expected = probe.measure(meter, cohort.models[0], cohort.roots(0))
+        expected = probe.measure(meter, group.models[0], group.roots(0))
         error = expected["sharpness_error"] + found[1][step]["sharpness_error"]
         assert abs(found[1][step]["sharpness"] - expected["sharpness"]) <= error
         assert found[1][step]["sharpness"] != found[0][step]["sharpness"]
-    assert bits(cohorts[1].whole) == [value.float().numpy().tobytes() for value in iterates[-1]]
+    assert bits(run_groups[1].whole) == [value.float().numpy().tobytes() for value in iterates[-1]]
 
 
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("stacked", [False, True])
 @pytest.mark.parametrize("optimizer", [Optimizer(), Optimizer("adam")])
 def test_a_run_interrupted_at_any_step_gives_the_same_bits(
-    tmp_path: Path, optimizer: Optimizer, together: bool
+    tmp_path: Path, optimizer: Optimizer, stacked: bool
 ) -> None:
     data = load_dataset("digits", examples=64)
     grid = Grid(config(measure_points="midpoint", optimizer=optimizer), (2,), (0.05, 0.1), (0,))
-    unbroken = train_grid(grid, data, together=together)
+    unbroken = train_grid(grid, data, stacked=stacked)
     for stop in range(1, STEPS):
         checkpoint = Checkpoint(tmp_path / f"{stop}.checkpoint", seconds=0)
         seen: list[float] = []
@@ -208,8 +208,8 @@ def test_a_run_interrupted_at_any_step_gives_the_same_bits(
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train_grid(grid, data, on_progress=interrupt, checkpoint=checkpoint, together=together)
-        resumed = train_grid(grid, data, checkpoint=checkpoint, together=together)
+            train_grid(grid, data, on_progress=interrupt, checkpoint=checkpoint, stacked=stacked)
+        resumed = train_grid(grid, data, checkpoint=checkpoint, stacked=stacked)
         for name in unbroken.variables:
             assert resumed[name].to_numpy().tobytes() == unbroken[name].to_numpy().tobytes()
 
@@ -234,7 +234,7 @@ def test_only_steps_near_a_measurement_are_observed(
 
     monkeypatch.setattr(Midpoints, "observe", observe)
     data, settings = load_dataset("digits", examples=64), config(**changes)
-    events = list(Cohort(settings, data, Probe(settings, data), (Run(2, 0.1, 0),)).train())
+    events = list(RunGroup(settings, data, Probe(settings, data), (Run(2, 0.1, 0),)).train())
     assert all(isinstance(event, Measurement) for event in events)
     assert len(calls) == observed
 
