@@ -89,6 +89,7 @@ wheel: $(READY)
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python tests/check_wheel.py dist
+	$(BIN)/python tests/check_types.py dist
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

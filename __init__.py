@@ -11,7 +11,48 @@ Names are loaded when first used, so importing the package loads neither torch n
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what checkers and editors see; `_HOMES` is what happens at run time
+    from .claims import CLAIMS as CLAIMS
+    from .claims import Settings as Settings
+    from .claims import verify as verify
+    from .errors import InputError as InputError
+    from .experiments.gallery import draw_figure as draw_figure
+    from .neural import Grid as Grid
+    from .neural import Optimizer as Optimizer
+    from .neural import TrainingConfig as TrainingConfig
+    from .neural import load_dataset as load_dataset
+    from .neural import load_images as load_images
+    from .neural import network as network
+    from .neural import train_grid as train_grid
+    from .neural.coordinates import CoordinateCheck as CoordinateCheck
+    from .neural.coordinates import coordinate_check as coordinate_check
+    from .neural.parametrize import parametrize as parametrize
+    from .records import load_record as load_record
+    from .records import save_record as save_record
+    from .records.results import export_results as export_results
+    from .records.results import open_results as open_results
+    from .simulations import Ensemble as Ensemble
+    from .simulations import schedule as schedule
+    from .simulations import simulate as simulate
+    from .simulations.observing import add_observable as add_observable
+    from .stats import consistency as consistency
+    from .stats import settled as settled
+    from .stats import size_dependence as size_dependence
+    from .stats import transfer_verdict as transfer_verdict
+    from .theory import PARAMETRIZATIONS as PARAMETRIZATIONS
+    from .theory import TABLE as TABLE
+    from .theory import IsotropicTarget as IsotropicTarget
+    from .theory import LatentState as LatentState
+    from .theory import Observable as Observable
+    from .theory import PlanarMap as PlanarMap
+    from .theory import Problem as Problem
+    from .theory import evolve as evolve
+    from .theory import initial_state as initial_state
+    from .theory import parametrization as parametrization
+    from .theory import regime as regime
+    from .theory import uniform_target as uniform_target
 
 _HOMES = {
     "CLAIMS": "claims",
@@ -21,6 +62,7 @@ _HOMES = {
     "InputError": "errors",
     "IsotropicTarget": "theory",
     "LatentState": "theory",
+    "Observable": "theory",
     "Optimizer": "neural",
     "PARAMETRIZATIONS": "theory",
     "PlanarMap": "theory",
@@ -28,13 +70,13 @@ _HOMES = {
     "Settings": "claims",
     "TABLE": "theory",
     "TrainingConfig": "neural",
+    "add_observable": "simulations.observing",
     "consistency": "stats",
     "coordinate_check": "neural.coordinates",
-    "draw_figure": "figures",
+    "draw_figure": "experiments.gallery",
     "evolve": "theory",
     "export_results": "records.results",
     "initial_state": "theory",
-    "learning_rate_transfer": "stats",
     "load_dataset": "neural",
     "load_images": "neural",
     "load_record": "records",
@@ -47,21 +89,23 @@ _HOMES = {
     "schedule": "simulations",
     "settled": "stats",
     "simulate": "simulations",
+    "size_dependence": "stats",
     "train_grid": "neural",
     "transfer_verdict": "stats",
     "uniform_target": "theory",
     "verify": "claims",
-    "width_dependence": "stats",
 }
 
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name from its room."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+if not TYPE_CHECKING:  # checkers would take every unknown name for one that it returns
+
+    def __getattr__(name: str) -> object:
+        """Load a public name from its room."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

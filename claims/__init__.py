@@ -5,7 +5,7 @@ from .deep import DEEP_CLAIMS
 from .flow import FLOW_CLAIMS
 from .generalised import GENERALISED_CLAIMS
 from .hessian import HESSIAN_CLAIMS
-from .ledger import Claim, Entry, Evidence, Kind, Outcome, Settings, Verdict, failed, verify
+from .ledger import CheckResult, Claim, Entry, Evidence, Kind, Settings, Verdict, failed_entries, verify
 from .markdown import to_markdown
 from .networks import NETWORK_CLAIMS
 from .output import OUTPUT_CLAIMS
@@ -37,14 +37,14 @@ CLAIMS: tuple[Claim, ...] = (
 
 __all__ = [
     "CLAIMS",
+    "CheckResult",
     "Claim",
     "Entry",
     "Evidence",
     "Kind",
-    "Outcome",
     "Settings",
     "Verdict",
-    "failed",
+    "failed_entries",
     "to_markdown",
     "verify",
 ]

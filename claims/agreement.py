@@ -18,20 +18,20 @@ from ..theory import (
     latent_state,
     uniform_target,
 )
-from .ledger import Claim, Evidence, Kind, Outcome, Settings, Verdict
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..theory import Array, Parametrization, Weights
 
-DIMENSIONS = (1, 5, 20)
-WIDTHS = (1, 3, 64, 1024)
-STEPS = 200
-TOLERANCE = 1e-12
+AGREEMENT_DIMENSIONS = (1, 5, 20)
+AGREEMENT_WIDTHS = (1, 3, 64, 1024)
+AGREEMENT_STEPS = 200
+AGREEMENT_TOLERANCE = 1e-12
 
 
-class Case(NamedTuple):
+class AgreementCase(NamedTuple):
     """One comparison of a network with the latent system."""
 
     parametrization: Parametrization
@@ -57,7 +57,7 @@ def stable_learning_rate(problem: Problem, weights: Weights) -> float:
     return min(2 / start, 1 / (problem.kappa * float(np.linalg.norm(problem.target)))) / 3
 
 
-def compare(case: Case, steps: int = STEPS, device: str = "cpu") -> Agreement:
+def compare_network(case: AgreementCase, steps: int = AGREEMENT_STEPS, device: str = "cpu") -> Agreement:
     """Run PyTorch on the raw weights and Numba on the latent state from the same weights."""
     problem = Problem(case.parametrization, case.width, uniform_target(case.dimension, 1.0))
     weights = gaussian_weights(problem, np.random.default_rng([case.seed, case.width]))
@@ -82,21 +82,25 @@ def _largest_relative_error(values: Array, references: Array) -> float:
     return float(np.max(error / np.where(scale > 0, scale, 1.0)))
 
 
-def _latent_is_network(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _latent_is_network(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     cases = [
-        Case(table, dimension, width, settings.seed)
-        for table, dimension, width in product(PARAMETRIZATIONS.values(), DIMENSIONS, WIDTHS)
+        AgreementCase(table, dimension, width, settings.seed)
+        for table, dimension, width in product(
+            PARAMETRIZATIONS.values(), AGREEMENT_DIMENSIONS, AGREEMENT_WIDTHS
+        )
     ]
     errors = []
     for done, case in enumerate(cases, start=1):
-        errors.append(compare(case, device=settings.device).errors)
+        errors.append(compare_network(case, device=settings.device).errors)
         report(done / len(cases))
     worst = {name: float(np.max([found[name] for found in errors])) for name in LatentState._fields}
     largest = float(np.max(list(worst.values())))  # NaN, unlike with max(), if one is
-    summary = f"largest relative error {largest:.1e} over {len(cases)} networks and {STEPS} steps each"
+    summary = (
+        f"largest relative error {largest:.1e} over {len(cases)} networks and {AGREEMENT_STEPS} steps each"
+    )
     figures = {f"largest relative error of {name}": error for name, error in worst.items()}
-    verdict = Verdict.VERIFIED if largest <= TOLERANCE else Verdict.REFUTED
-    return Outcome(verdict, Evidence(summary, figures, largest, TOLERANCE, (settings.seed,)))
+    verdict = Verdict.VERIFIED if largest <= AGREEMENT_TOLERANCE else Verdict.REFUTED
+    return CheckResult(verdict, Evidence(summary, figures, largest, AGREEMENT_TOLERANCE, (settings.seed,)))
 
 
 AGREEMENT_CLAIMS = (

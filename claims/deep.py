@@ -22,21 +22,21 @@ from ..theory.deep_linear import (
     overlaps_of,
 )
 from .checks import compared, corrected, derived
-from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..theory import Parametrization
 
-DEPTHS = (1, 3, 5)
-WIDTHS = tuple(2**power for power in range(5, 13))
-DRAWS = 200
+DEEP_DEPTHS = (1, 3, 5)
+DEEP_WIDTHS = tuple(2**power for power in range(5, 13))
+DEEP_DRAWS = 200
 ASYMPTOTIC = 128
 """Smallest width in fits of the optimum itself, which has a correction of order 1/n."""
 BOUND = 4.0
 """Rates under muP are searched up to this multiple of the limit."""
-TOLERANCE = 0.1
+ORDER_TOLERANCE = 0.1
 """On exponents, which are told with their 95% intervals: -1/2 is apart from -1/3 and -1, 0 from -1/4."""
 ARRIVED = 0.1
 """Relative distance of medians at the widest from their limits; measured up to 0.03."""
@@ -45,17 +45,17 @@ INPUTS = 5
 SECOND_WIDTHS, SECOND_DRAWS, LAW_DRAWS = (256, 1024, 4096), 800, 200_000
 
 
-class Draws(NamedTuple):
+class RateDraws(NamedTuple):
     """Best rates in units of `OneStepLoss.unit` for one depth, shapes (widths, draws); all share draws."""
 
     mup: Array
     ntp: Array
-    """Of all parametrizations whose readout has variance 1/n, which differ in the unit alone."""
+    """Rates under all parametrizations whose readout has variance 1/n, which differ in the unit alone."""
     ntp_limit: Array
     """Limit at each draw's own outputs."""
 
 
-class Fit(NamedTuple):
+class MedianSlope(NamedTuple):
     """Log-log slope of a median over draws against width, with its 95% bootstrap interval."""
 
     slope: float
@@ -63,7 +63,7 @@ class Fit(NamedTuple):
     high: float
 
     def distance(self, expected: float) -> float:
-        """Of the slope from an expected one."""
+        """Distance of the slope from an expected one."""
         return abs(self.slope - expected)
 
 
@@ -86,37 +86,37 @@ def _draw(data: LinearData, seed: int, depth: int, width: int, draw: int) -> tup
 
 
 @cache
-def _draws(seed: int, depth: int) -> Draws:
+def _draws(seed: int, depth: int) -> RateDraws:
     data = one_step_data(seed)
-    found = [[_draw(data, seed, depth, width, draw) for draw in range(DRAWS)] for width in WIDTHS]
-    return Draws(*np.moveaxis(np.array(found), -1, 0))
+    found = [[_draw(data, seed, depth, width, draw) for draw in range(DEEP_DRAWS)] for width in DEEP_WIDTHS]
+    return RateDraws(*np.moveaxis(np.array(found), -1, 0))
 
 
-def _all_draws(settings: Settings, report: Callable[[float], None]) -> dict[int, Draws]:
+def _all_draws(settings: Settings, report: Callable[[float], None]) -> dict[int, RateDraws]:
     found = {}
-    for done, depth in enumerate(DEPTHS, start=1):
+    for done, depth in enumerate(DEEP_DEPTHS, start=1):
         found[depth] = _draws(settings.seed, depth)
-        report(done / (len(DEPTHS) + 1))
+        report(done / (len(DEEP_DEPTHS) + 1))
     return found
 
 
-def fitted(values: Array, seed: int, least: int = 0, resamples: int = 500) -> Fit:
+def fit_median_slope(values: Array, seed: int, least: int = 0, resamples: int = 500) -> MedianSlope:
     """Fit the slope of the median of (widths, draws) against the widths from `least` on."""
     generator = np.random.default_rng([seed, 7])
-    used = np.array(WIDTHS) >= least
-    x = np.log(np.array(WIDTHS)[used])
+    used = np.array(DEEP_WIDTHS) >= least
+    x = np.log(np.array(DEEP_WIDTHS)[used])
     weights = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
     kept = values[used]
     picks = generator.integers(kept.shape[1], size=(resamples, kept.shape[1]))
     slopes = np.log(np.median(kept[:, picks], axis=2)).T @ weights
     low, high = np.percentile(slopes, (2.5, 97.5))
-    return Fit(float(np.log(np.median(kept, axis=1)) @ weights), float(low), float(high))
+    return MedianSlope(float(np.log(np.median(kept, axis=1)) @ weights), float(low), float(high))
 
 
 def _unit(name: str) -> Array:
     """`eta0` of one unit at every width."""
     variance, rate = effective_scales(READINGS[name])
-    return np.array([1 / float((variance * rate).at(width=float(n)) * n**2) for n in WIDTHS])[:, None]
+    return np.array([1 / float((variance * rate).at(width=float(n)) * n**2) for n in DEEP_WIDTHS])[:, None]
 
 
 def _optimum_table(title: str, optima: dict[int, Array], limits: dict[int, Array]) -> Table:
@@ -124,66 +124,74 @@ def _optimum_table(title: str, optima: dict[int, Array], limits: dict[int, Array
     rows = []
     for depth, values in optima.items():
         quartiles, expected = np.percentile(values, (25, 50, 75), axis=1), np.median(limits[depth], axis=1)
-        for width, *row in zip(WIDTHS, *quartiles, expected, strict=True):
+        for width, *row in zip(DEEP_WIDTHS, *quartiles, expected, strict=True):
             rows.append((depth, width, *map(float, row)))
     columns = ("L", "width", "lower quartile", "median", "upper quartile", "predicted median")
     return Table(title, columns, tuple(rows))
 
 
-def _fit_table(title: str, fits: dict[tuple[int, str], Fit]) -> Table:
+def _fit_table(title: str, fits: dict[tuple[int, str], MedianSlope]) -> Table:
     rows = tuple((depth, name, *fit) for (depth, name), fit in fits.items())
     return Table(title, ("L", "of", "log-log slope", "95% low", "95% high"), rows)
 
 
-def _told(fits: dict[tuple[int, str], Fit]) -> str:
+def _told(fits: dict[tuple[int, str], MedianSlope]) -> str:
     shown = (f"{fit.slope:.3f} ({fit.low:.3f} to {fit.high:.3f}), L = {key[0]}" for key, fit in fits.items())
     return "; ".join(shown)
 
 
-def _distance(fits: dict[tuple[int, str], Fit], expected: float) -> float:
-    """Of the farthest slope; NaN if one is."""
+def _distance(fits: dict[tuple[int, str], MedianSlope], expected: float) -> float:
+    """Distance of the farthest slope; NaN if one is NaN."""
     return float(np.max([fit.distance(expected) for fit in fits.values()]))
 
 
 def _missed(optima: dict[int, Array], limits: dict[int, Array]) -> float:
     """Largest relative distance of a median at the widest from that of its limit."""
-    ratios = [np.median(optima[depth][-1]) / np.median(limits[depth][-1]) for depth in DEPTHS]
+    ratios = [np.median(optima[depth][-1]) / np.median(limits[depth][-1]) for depth in DEEP_DEPTHS]
     return float(np.max(np.abs(np.array(ratios) - 1)))
 
 
-def _mup(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _mup(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     data, draws = one_step_data(settings.seed), _all_draws(settings, report)
-    optima = {depth: draws[depth].mup for depth in DEPTHS}
-    limits = {depth: np.full((len(WIDTHS), 1), limit_learning_rate(data, depth)) for depth in DEPTHS}
-    errors = {depth: np.abs(optima[depth] - limits[depth]) for depth in DEPTHS}
-    fits = {(depth, "median error"): fitted(errors[depth], settings.seed) for depth in DEPTHS}
+    optima = {depth: draws[depth].mup for depth in DEEP_DEPTHS}
+    limits = {
+        depth: np.full((len(DEEP_WIDTHS), 1), limit_learning_rate(data, depth)) for depth in DEEP_DEPTHS
+    }
+    errors = {depth: np.abs(optima[depth] - limits[depth]) for depth in DEEP_DEPTHS}
+    fits = {(depth, "median error"): fit_median_slope(errors[depth], settings.seed) for depth in DEEP_DEPTHS}
     error, missed = _distance(fits, -0.5), _missed(optima, limits)
     tables = (
         _optimum_table("Best rate of one step under muP", optima, limits),
         _fit_table("Error of the best rate under muP", fits),
     )
-    summary = f"exponent of the error {_told(fits)}; medians within {missed:.1%} at width {WIDTHS[-1]}"
+    summary = f"exponent of the error {_told(fits)}; medians within {missed:.1%} at width {DEEP_WIDTHS[-1]}"
     error = error if missed <= ARRIVED else np.inf
     seeds = (settings.seed,)
-    return compared(Evidence(summary, {"missed": missed}, error, TOLERANCE, seeds, tables=tables))
+    return compared(Evidence(summary, {"missed": missed}, error, ORDER_TOLERANCE, seeds, tables=tables))
 
 
-def _sp(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _sp(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     draws, unit = _all_draws(settings, report), _unit("sp")
-    optima = {depth: draws[depth].ntp * unit for depth in DEPTHS}
-    limits = {depth: draws[depth].ntp_limit * unit for depth in DEPTHS}
-    fits = {(depth, "median optimum"): fitted(optima[depth], settings.seed, ASYMPTOTIC) for depth in DEPTHS}
-    gaps = {depth: np.abs(draws[depth].ntp - draws[depth].ntp_limit) for depth in DEPTHS}
-    rates = {(depth, "median error of n times it"): fitted(gaps[depth], settings.seed) for depth in DEPTHS}
+    optima = {depth: draws[depth].ntp * unit for depth in DEEP_DEPTHS}
+    limits = {depth: draws[depth].ntp_limit * unit for depth in DEEP_DEPTHS}
+    fits = {
+        (depth, "median optimum"): fit_median_slope(optima[depth], settings.seed, ASYMPTOTIC)
+        for depth in DEEP_DEPTHS
+    }
+    gaps = {depth: np.abs(draws[depth].ntp - draws[depth].ntp_limit) for depth in DEEP_DEPTHS}
+    rates = {
+        (depth, "median error of n times it"): fit_median_slope(gaps[depth], settings.seed)
+        for depth in DEEP_DEPTHS
+    }
     rate_error = _distance(rates, -0.5)
-    error = _distance(fits, -1) if rate_error <= TOLERANCE else np.inf
+    error = _distance(fits, -1) if rate_error <= ORDER_TOLERANCE else np.inf
     tables = (
         _optimum_table("Best rate of one step under SP", optima, limits),
         _fit_table("Best rate under SP, and n times it against the limit at each draw", fits | rates),
     )
     summary = f"exponent of the optimum {_told(fits)}; of the error of n times it {_told(rates)}"
     figures, seeds = {"farthest exponent of the error from -1/2": rate_error}, (settings.seed,)
-    return compared(Evidence(summary, figures, error, TOLERANCE, seeds, tables=tables))
+    return compared(Evidence(summary, figures, error, ORDER_TOLERANCE, seeds, tables=tables))
 
 
 def autograd_gap(data: LinearData, table: Parametrization, depth: int, width: int, seed: int) -> float:
@@ -216,30 +224,38 @@ _READINGS = {"ntp": 0, "ntp-rescaled": 0, "ntp-start": -1, "ntp-mup-rate": -1}
 """Expected power of n of the optimum."""
 
 
-def _ntp(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _ntp(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     data, draws = one_step_data(settings.seed), _all_draws(settings, report)
     fits, rows = {}, []
     for name, order in _READINGS.items():
-        for depth in DEPTHS:
+        for depth in DEEP_DEPTHS:
             optima, limits = (each * _unit(name) for each in (draws[depth].ntp, draws[depth].ntp_limit))
-            fit = fits[depth, name] = fitted(optima, settings.seed, ASYMPTOTIC)
+            fit = fits[depth, name] = fit_median_slope(optima, settings.seed, ASYMPTOTIC)
             widest = (float(np.median(optima[-1])), float(np.median(limits[-1])))
             rows.append((READINGS[name].title, depth, *fit, *widest, "yes" if order else "no"))
     gaps = [autograd_gap(data, READINGS[name], depth, 32, settings.seed) for depth, name in fits]
     gap = float(np.max(gaps))
     largest = float(np.max([fit.distance(_READINGS[key[1]]) for key, fit in fits.items()]))
-    stays = [fit.low > -2 * TOLERANCE for (_, name), fit in fits.items() if _READINGS[name] == 0]
-    multiplied = {depth: draws[depth].ntp * _unit("ntp") for depth in DEPTHS}
-    predicted = {depth: draws[depth].ntp_limit * _unit("ntp") for depth in DEPTHS}
+    stays = [fit.low > -2 * ORDER_TOLERANCE for (_, name), fit in fits.items() if _READINGS[name] == 0]
+    multiplied = {depth: draws[depth].ntp * _unit("ntp") for depth in DEEP_DEPTHS}
+    predicted = {depth: draws[depth].ntp_limit * _unit("ntp") for depth in DEEP_DEPTHS}
     missed = _missed(multiplied, predicted)
-    columns = ("reading", "L", "log-log slope", "95% low", "95% high", f"median at {WIDTHS[-1]}", "predicted")
+    columns = (
+        "reading",
+        "L",
+        "log-log slope",
+        "95% low",
+        "95% high",
+        f"median at {DEEP_WIDTHS[-1]}",
+        "predicted",
+    )
     evidence = Evidence(
         "readings share draws and differ by powers of n, each checked by autograd on its raw weights: "
         "exponent of the optimum 0 with NTP's multipliers and rate, -1 in two others, to "
-        f"{largest:.2f}; medians within {missed:.1%} of the limit at width {WIDTHS[-1]}",
+        f"{largest:.2f}; medians within {missed:.1%} of the limit at width {DEEP_WIDTHS[-1]}",
         {"raw weights by autograd against the polynomial, relative": gap, "missed": missed},
         largest,
-        TOLERANCE,
+        ORDER_TOLERANCE,
         (settings.seed,),
         _NTP_CORRECTION,
         (
@@ -247,7 +263,7 @@ def _ntp(settings: Settings, report: Callable[[float], None]) -> Outcome:
             _optimum_table("Best rate of one step under NTP with multipliers", multiplied, predicted),
         ),
     )
-    holds = largest <= TOLERANCE and missed <= ARRIVED and gap <= 1e-10
+    holds = largest <= ORDER_TOLERANCE and missed <= ARRIVED and gap <= 1e-10
     return corrected(published_fails=all(stays), instead_holds=holds, evidence=evidence)
 
 
@@ -295,7 +311,7 @@ def second_valley_share(data: LinearData, generator: np.random.Generator, draws:
     return float(np.mean((phi > 0) & (left[0] < left[1])))
 
 
-def _all_rates(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _all_rates(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     data, shares, ratios = one_step_data(settings.seed), [], []
     predicted = second_valley_share(data, np.random.default_rng([settings.seed, 3]))
     for done, width in enumerate(SECOND_WIDTHS, start=1):
@@ -318,12 +334,12 @@ def _all_rates(settings: Settings, report: Callable[[float], None]) -> Outcome:
         tables=(Table("Optimum over all rates beyond four times the limit", columns, rows),),
     )
     holds = error <= tolerance < shares[-1] and abs(ratios[-1] - 1) <= ARRIVED
-    return Outcome(Verdict.VERIFIED if holds else Verdict.REFUTED, evidence)
+    return CheckResult(Verdict.VERIFIED if holds else Verdict.REFUTED, evidence)
 
 
 _METHOD = (
-    f"exact loss polynomial of one step; L = {', '.join(map(str, DEPTHS))}, widths {WIDTHS[0]} to "
-    f"{WIDTHS[-1]}, {DRAWS} draws shared by all parametrizations; medians, bootstrap"
+    f"exact loss polynomial of one step; L = {', '.join(map(str, DEEP_DEPTHS))}, widths {DEEP_WIDTHS[0]} to "
+    f"{DEEP_WIDTHS[-1]}, {DEEP_DRAWS} draws shared by all parametrizations; medians, bootstrap"
 )
 _SOURCE = "Hayou 2025, A Proof of Learning Rate Transfer under muP"
 

@@ -21,7 +21,7 @@ from ..theory import (
 )
 from ..theory.flow import final_sharpness_mup, final_sharpness_ntp, final_sharpness_planar, integrate
 from .checks import compared, derived
-from .ledger import Claim, Evidence, Kind, Outcome, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Table, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ def _descent(problem: Problem, start: Array, end: float) -> _Descent:
     return _Descent(abs(errors[-1]), _slope(_FRACTIONS, errors))
 
 
-def _flow_mup(_settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _flow_mup(_settings: Settings, report: Callable[[float], None]) -> CheckResult:
     """The closed form against the integrated flow at infinite width and against networks of width D + 1."""
     rows, errors, orders = [], [], []
     cases = list(product(_DIMENSIONS, _NORMS))
@@ -136,10 +136,10 @@ def _flow_mup(_settings: Settings, report: Callable[[float], None]) -> Outcome:
     return _judged(Evidence(summary, figures, worst, _EXACT, tables=(table,)), order)
 
 
-def _judged(evidence: Evidence, distance: float) -> Outcome:
+def _judged(evidence: Evidence, distance: float) -> CheckResult:
     """Compared, and refuted if a fitted rate is too far from its order."""
     outcome = compared(evidence)
-    return outcome if distance <= _SLOPE else Outcome(Verdict.REFUTED, evidence)
+    return outcome if distance <= _SLOPE else CheckResult(Verdict.REFUTED, evidence)
 
 
 _WIDTHS = tuple(2.0**power for power in range(6, 11))
@@ -158,7 +158,7 @@ def _planar_error(problem: Problem, alignment: float) -> float:
     return abs(final_sharpness_planar(problem, alignment) / _sharpness(end, problem) - 1)
 
 
-def _flow_ntp(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _flow_ntp(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     """The first order in 1/N against the integrated flow at five widths; the plane exactly."""
     rows = []
     orders: list[float] = []

@@ -14,19 +14,19 @@ from ..theory import PARAMETRIZATIONS
 from ..theory.generalised import (
     Descent,
     GeneralisedState,
-    Layers,
+    LayerWeights,
     LinearNetwork,
-    advance,
     cross_entropy_gradient,
-    factors,
+    descent_step,
     gaussian_layers,
+    initial_factors,
     joint_gram,
     readout,
     squared_gradient,
     step_matrix,
 )
 from .checks import compared, derived
-from .ledger import Claim, Evidence, Kind, Outcome, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Table, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 
     from ..theory import Array
 
-STEPS = 100
-TOLERANCE = 1e-10
-EXAMPLES, BATCH = 24, 8
+RECIPE_STEPS = 100
+RECIPE_TOLERANCE = 1e-10
+RECIPE_EXAMPLES, BATCH = 24, 8
 SHAPES = ((6, 40), (6, 5), (4, 1), (1, 8))
 """Sizes (D, N): N above and below D + K, one neuron, one input."""
 LEAST_MOVEMENT = 0.2
 """Half the networks of a recipe have to move W by this part of its norm for the comparison to count."""
 
 
-class Case(NamedTuple):
+class Recipe(NamedTuple):
     """One training recipe; the defaults are those of Theorem 5.1."""
 
     name: str
@@ -57,16 +57,16 @@ class Case(NamedTuple):
     weight_decay: float = 0.0
 
 
-CASES = (
-    Case("Theorem 5.1"),
-    Case("three outputs", outputs=3),
-    Case("general data", general_data=True),
-    Case("label noise", noise=0.5),
-    Case("mini-batches", general_data=True, batch=BATCH),
-    Case("cross-entropy", outputs=3, cross_entropy=True),
-    Case("momentum 0.9", momentum=0.9),
-    Case("weight decay 0.01", weight_decay=0.01),
-    Case("all together", 3, True, True, 0.2, BATCH, 0.9, 0.01),
+RECIPES = (
+    Recipe("Theorem 5.1"),
+    Recipe("three outputs", outputs=3),
+    Recipe("general data", general_data=True),
+    Recipe("label noise", noise=0.5),
+    Recipe("mini-batches", general_data=True, batch=BATCH),
+    Recipe("cross-entropy", outputs=3, cross_entropy=True),
+    Recipe("momentum 0.9", momentum=0.9),
+    Recipe("weight decay 0.01", weight_decay=0.01),
+    Recipe("all together", 3, True, True, 0.2, BATCH, 0.9, 0.01),
 )
 
 
@@ -89,7 +89,7 @@ class Comparison(NamedTuple):
     """Largest distance of W from its start, over its largest norm."""
 
 
-def made_data(case: Case, dimension: int, generator: np.random.Generator) -> Data:
+def made_data(case: Recipe, dimension: int, generator: np.random.Generator) -> Data:
     """Inputs, noisy targets of a random linear teacher, and batches.
 
     Without general data the inputs are `sqrt(D) I`, whitened. Noise is added to the targets, or redraws that
@@ -97,14 +97,14 @@ def made_data(case: Case, dimension: int, generator: np.random.Generator) -> Dat
     """
     inputs = np.sqrt(dimension) * np.eye(dimension)
     if case.general_data:
-        inputs = generator.standard_normal((EXAMPLES, dimension))
+        inputs = generator.standard_normal((RECIPE_EXAMPLES, dimension))
     teacher = generator.standard_normal((dimension, case.outputs))
     clean = inputs @ teacher / np.linalg.norm(teacher)
     batches = tuple(
         np.arange(len(inputs))
         if case.batch is None
         else generator.choice(len(inputs), size=case.batch, replace=False)
-        for _ in range(STEPS)
+        for _ in range(RECIPE_STEPS)
     )
     if not case.cross_entropy:
         return Data(inputs, clean + case.noise * generator.standard_normal(clean.shape), batches)
@@ -114,14 +114,14 @@ def made_data(case: Case, dimension: int, generator: np.random.Generator) -> Dat
     return Data(inputs, labels, batches)
 
 
-def descent_of(case: Case, network: LinearNetwork, layers: Layers, data: Data) -> Descent:
+def descent_of(case: Recipe, network: LinearNetwork, layers: LayerWeights, data: Data) -> Descent:
     """A learning rate of a quarter of the stability threshold `2/sharpness`, times 1 - momentum.
 
     The Gauss-Newton matrix is at most the NTK times the second moment of a batch's inputs and the Hessian of
     the loss in the outputs (at most 1/2 for the softmax, else 1). The NTK, `lambda_max(e) + lambda_max(v)` at
     the start, may grow by the `2 kappa |W*|` of a balanced minimizer, W* being the least-squares map.
     """
-    _, e, v = readout(network, joint_gram(factors(network, layers)))
+    _, e, v = readout(network, joint_gram(initial_factors(network, layers)))
     wanted = np.eye(case.outputs)[data.targets] if case.cross_entropy else data.targets
     solution = np.linalg.lstsq(data.inputs, wanted, rcond=None)[0]
     kernel = np.linalg.eigvalsh(e)[-1] + np.linalg.eigvalsh(v)[-1]
@@ -131,7 +131,7 @@ def descent_of(case: Case, network: LinearNetwork, layers: Layers, data: Data) -
     return Descent(0.5 * (1 - case.momentum) / curvature, case.momentum, case.weight_decay)
 
 
-def gradients(data: Data) -> Iterator[Callable[[Array], Array]]:
+def batch_gradients(data: Data) -> Iterator[Callable[[Array], Array]]:
     """The gradient in W of every step's batch, in closed form."""
     for batch in data.batches:
         inputs, targets = data.inputs[batch], data.targets[batch]
@@ -150,18 +150,20 @@ class Prediction(NamedTuple):
     """From the joint Gram matrix before the step, by `J+ = A J A^T`."""
 
 
-def by_law(network: LinearNetwork, layers: Layers, data: Data, settings: Descent) -> Iterator[Prediction]:
+def by_law(
+    network: LinearNetwork, layers: LayerWeights, data: Data, settings: Descent
+) -> Iterator[Prediction]:
     """The law in both forms, after every step."""
-    state = factors(network, layers)
-    for gradient in gradients(data):
+    state = initial_factors(network, layers)
+    for gradient in batch_gradients(data):
         gram = joint_gram(state)
         matrix = step_matrix(network, gradient(readout(network, gram).w), settings)
-        state = advance(state, network, gradient, settings)
+        state = descent_step(state, network, gradient, settings)
         yield Prediction(readout(network, joint_gram(state)), readout(network, matrix @ gram @ matrix.T))
 
 
 def by_autograd(
-    network: LinearNetwork, layers: Layers, data: Data, settings: Descent
+    network: LinearNetwork, layers: LayerWeights, data: Data, settings: Descent
 ) -> Iterator[GeneralisedState]:
     """`torch.optim.SGD` on the raw weights E and V, the gradients by autograd; the state after every step."""
     weights = [torch.tensor(layer, requires_grad=True) for layer in layers]
@@ -193,7 +195,7 @@ def _seen(network: LinearNetwork, weights: list[torch.Tensor]) -> GeneralisedSta
     )
 
 
-def compare(case: Case, network: LinearNetwork, generator: np.random.Generator) -> Comparison:
+def compare_recipe(case: Recipe, network: LinearNetwork, generator: np.random.Generator) -> Comparison:
     """Run the law and PyTorch from the same weights on the same batches."""
     layers = gaussian_layers(network, generator)
     data = made_data(case, network.dimension, generator)
@@ -217,12 +219,12 @@ def _largest_error(found: Sequence[GeneralisedState], reference: Sequence[Genera
     return float(np.max(errors))
 
 
-def _network(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _network(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     rows: list[tuple[str, float, float, float, float]] = []
     networks = list(product(PARAMETRIZATIONS.values(), SHAPES))
-    for done, case in enumerate(CASES, start=1):
+    for done, case in enumerate(RECIPES, start=1):
         found = [
-            compare(
+            compare_recipe(
                 case,
                 LinearNetwork(table, width, dimension, case.outputs),
                 np.random.default_rng([settings.seed, done, index]),
@@ -232,26 +234,28 @@ def _network(settings: Settings, report: Callable[[float], None]) -> Outcome:
         free, single, movement = (np.array(column) for column in zip(*found, strict=True))
         went = float(np.median(movement))
         rows.append((case.name, float(free.max()), float(single.max()), went, float(movement.min())))
-        report(done / len(CASES))
+        report(done / len(RECIPES))
     return _judged(rows, len(networks), settings)
 
 
-def _judged(rows: list[tuple[str, float, float, float, float]], networks: int, settings: Settings) -> Outcome:
+def _judged(
+    rows: list[tuple[str, float, float, float, float]], networks: int, settings: Settings
+) -> CheckResult:
     """Verified if both forms agree and, in every recipe, half the networks went far enough to count."""
     largest = float(np.max([row[1:3] for row in rows]))  # NaN, unlike with max(), if one is
     movement = min(row[3] for row in rows)
     summary = (
         f"largest relative error of W, e, v {largest:.1e} over {len(rows)} recipes, {networks} networks "
-        f"each, {STEPS} steps; median distance W moved at least {movement:.0%} of its norm"
+        f"each, {RECIPE_STEPS} steps; median distance W moved at least {movement:.0%} of its norm"
     )
     table = Table(
         f"{networks} networks (D, N) = {', '.join(map(str, SHAPES))} under NTP, muP, SP; largest errors",
         ("recipe", "factors, free run", "Gram matrix, each step", "median movement of W", "least"),
         tuple(rows),
     )
-    figures = {"least median movement of W": movement, "steps": STEPS}
-    evidence = Evidence(summary, figures, largest, TOLERANCE, (settings.seed,), tables=(table,))
-    return compared(evidence) if movement >= LEAST_MOVEMENT else Outcome(Verdict.REFUTED, evidence)
+    figures = {"least median movement of W": movement, "steps": RECIPE_STEPS}
+    evidence = Evidence(summary, figures, largest, RECIPE_TOLERANCE, (settings.seed,), tables=(table,))
+    return compared(evidence) if movement >= LEAST_MOVEMENT else CheckResult(Verdict.REFUTED, evidence)
 
 
 GENERALISED_CLAIMS = (

@@ -21,8 +21,8 @@ from ..theory import (
 )
 from ..theory.observables import ntk_spectrum, reduced_hessian
 from .checks import compared, corrected
-from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table
-from .published import symbolic
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table
+from .published import symbolic_claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,7 @@ def _trained(problem: Problem, start: Weights, steps: int, factor: float) -> Wei
     return network.weights()
 
 
-def _exact_sharpness(settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _exact_sharpness(settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     """The sharpness equation against the largest eigenvalue of the dense Hessian."""
     rows, worst = [], 0.0
     networks = _networks(settings.seed)
@@ -116,7 +116,7 @@ def _relative(value: float, reference: float, scale: float | None = None) -> flo
     return float(abs(value - reference) / abs(reference if scale is None else scale))
 
 
-def _observables(settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _observables(settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     """Every other observable, and the subspace, against the dense Hessian and its two parts."""
     errors: dict[str, list[float]] = {}
     for network in _networks(settings.seed):
@@ -183,7 +183,7 @@ def _subspace_error(network: _Network, norm: float) -> float:
     return float(np.abs(network.eigenvalues[:, None] - known).min(axis=1).max()) / norm
 
 
-def _eq_11(settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _eq_11(settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     """Eq. 11 prints `I_N (x) r` beside `I_D (x) V V^T`, which orders the entries of E the other way."""
     generator = np.random.default_rng(settings.seed)
     problem = Problem(parametrization("mup"), 3, generator.standard_normal(2))
@@ -219,7 +219,7 @@ def _eq_11(settings: Settings, _report: Callable[[float], None]) -> Outcome:
 
 
 HESSIAN_CLAIMS = (
-    symbolic(
+    symbolic_claim(
         "exact-sharpness",
         statement="The sharpness is the only zero above kappa |r| of an equation in (w, e, v), or kappa |r|",
         source="beyond the paper: left open at the end of Section 5.1",
@@ -237,7 +237,7 @@ HESSIAN_CLAIMS = (
         method="dense autograd Hessian on raw weights; D 1-12, N 1-64, NTP, muP, SP, start to divergence",
         check=_exact_sharpness,
     ),
-    symbolic(
+    symbolic_claim(
         "invariant-subspace",
         statement="The Hessian leaves 3D + 1 dimensions invariant; other eigenvalues are 0 or +-kappa |r|",
         source="beyond the paper",
@@ -245,7 +245,7 @@ HESSIAN_CLAIMS = (
         summary="the image of each direction has the same form, with coordinates in (w, e, v)",
         method="matrix algebra, every D and N",
     ),
-    symbolic(
+    symbolic_claim(
         "observables",
         statement="Trace, gradient norm and directional sharpness are functions of (w, e, v)",
         source="beyond the paper",

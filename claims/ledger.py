@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ..errors import as_path, require_flag, require_function, require_instance, require_integer
 from ..records import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from ..errors import PathText
 
 
 class Kind(StrEnum):
@@ -74,11 +78,11 @@ class Evidence:
     figures
         Measured numbers by name.
     largest_error, tolerance
-        Of numeric comparisons.
+        Largest error of a numeric comparison, and the error it may have.
     seeds
         Seeds of everything random.
     correction
-        Of a statement that does not hold as published.
+        What holds instead of a statement that does not hold as published.
     tables
         Figures in rows, printed with `--evidence`.
     """
@@ -93,7 +97,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckResult:
     """A verdict with its evidence."""
 
     verdict: Verdict
@@ -102,7 +106,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person may choose about a verification.
+    """What the user chooses about a verification.
 
     Attributes
     ----------
@@ -111,13 +115,37 @@ class Settings:
     device
         Device that networks train on.
     data_dir, download
-        CIFAR-10 from a folder or the official archive, instead of the built-in digits.
+        CIFAR-10 from a folder, whose path may be text, or the official archive, instead of the built-in
+        digits.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or of another type.
     """
 
     seed: int = 0
     device: str = "auto"
     data_dir: Path | None = None
     download: bool = False
+
+    if TYPE_CHECKING:  # what may be passed, which is more than what is kept
+
+        def __init__(
+            self,
+            seed: int = ...,
+            device: str = ...,
+            data_dir: PathText | None = ...,
+            download: bool = ...,  # noqa: FBT001
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        require_integer("seed", self.seed, least=0, example=0)
+        remedy = 'pass "auto", "cpu" or "cuda"'
+        require_instance("device", self.device, str, accepted="the name of a device", remedy=remedy)
+        require_flag("download", self.download)
+        if self.data_dir is not None:
+            object.__setattr__(self, "data_dir", as_path("data folder", self.data_dir))
 
 
 @dataclass(frozen=True)
@@ -146,7 +174,7 @@ class Claim:
     source: str
     kind: Kind
     method: str
-    check: Callable[[Settings, Callable[[float], None]], Outcome]
+    check: Callable[[Settings, Callable[[float], None]], CheckResult]
 
 
 @dataclass(frozen=True)
@@ -154,7 +182,7 @@ class Entry:
     """A claim with what its check found."""
 
     claim: Claim
-    outcome: Outcome
+    outcome: CheckResult
     seconds: float
 
     @property
@@ -190,14 +218,42 @@ class Entry:
 
 
 def verify(
-    claims: Iterable[Claim],
-    settings: Settings,
+    claims: Claim | Iterable[Claim],
+    settings: Settings | None = None,
     on_progress: Callable[[Claim, float], None] | None = None,
 ) -> Iterator[Entry]:
     """Check claims one after the other, giving each entry as it is decided.
 
     A check that breaks is an entry `not run` with its reason: it neither counts as passed nor hides the rest.
+
+    Parameters
+    ----------
+    claims
+        One claim or several, such as `CLAIMS`.
+    settings
+        Seed, device and data; by default those of `Settings()`.
+    on_progress
+        Called with (claim, fraction of its check that is done).
+
+    Raises
+    ------
+    InputError
+        At once, if something else is passed.
     """
+    chosen = (claims,) if isinstance(claims, Claim) else claims
+    several = tuple(chosen) if isinstance(chosen, Iterable) else (chosen,)
+    for claim in several:
+        require_instance("claim", claim, Claim, accepted="a Claim", remedy="pass CLAIMS, or some of them")
+    settings = Settings() if settings is None else settings
+    require_instance("settings", settings, Settings, accepted="Settings", remedy="pass Settings(seed=0)")
+    require_function("on_progress", on_progress)
+    return _entries(several, settings, on_progress)
+
+
+def _entries(
+    claims: tuple[Claim, ...], settings: Settings, on_progress: Callable[[Claim, float], None] | None
+) -> Iterator[Entry]:
+    """The entries of claims, each as it is decided."""
     for claim in claims:
 
         def report(fraction: float, claim: Claim = claim) -> None:
@@ -213,11 +269,11 @@ def verify(
         yield Entry(claim, outcome, time.perf_counter() - begun)
 
 
-def not_run(reason: str) -> Outcome:
+def not_run(reason: str) -> CheckResult:
     """An outcome that says why nothing was checked."""
-    return Outcome(Verdict.NOT_RUN, Evidence(reason))
+    return CheckResult(Verdict.NOT_RUN, Evidence(reason))
 
 
-def failed(entries: Iterable[Entry]) -> list[Entry]:
+def failed_entries(entries: Iterable[Entry]) -> list[Entry]:
     """Entries that were refuted or could not be checked."""
     return [entry for entry in entries if entry.verdict in {Verdict.REFUTED, Verdict.NOT_RUN}]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..neural import Grid, TrainingConfig, load_images, resolve_device, train_grid
-from ..stats.power_laws import WidthDependence, settled, width_dependence
-from ..theory import parametrization
-from .ledger import Claim, Evidence, Kind, Outcome, Settings, Verdict, not_run
+import torch
+
+from ..neural import load_images
+from ..runner import DataChoice, NetworkModel, make_sweep, results_of
+from ..stats.slopes import SizeDependence, size_dependence
+from ..stats.windows import settled
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Verdict, not_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
 
     from ..neural import Dataset
 
-WIDTHS = (32, 64, 128)
-SEEDS = 3
+TRAINED_WIDTHS = (32, 64, 128)
+TRAINED_SEEDS = 3
 
 SPREAD = 0.15
 """muP: sharpness at the end within 15% across widths."""
@@ -48,37 +51,39 @@ _RECIPES = {
 
 @cache
 def _images(settings: Settings) -> Dataset:
-    images = load_images(settings.data_dir, download=settings.download)
-    return images.to(resolve_device(settings.device))
+    return load_images(settings.data_dir, download=settings.download)
 
 
 def _trained(name: str, settings: Settings, report: Callable[[float], None]) -> xr.Dataset:
     """Train the widths under a parametrization and record their sharpness."""
-    data = _images(settings)
-    recipe = _RECIPES[data.name, name]
-    config = TrainingConfig(
-        parametrization(name), steps=recipe.steps, measure_every=recipe.steps // 8, evaluation_examples=256
-    )
-    seeds = tuple(range(settings.seed, settings.seed + SEEDS))
-    grid = Grid(config, WIDTHS, (recipe.learning_rate,), seeds)
-    return train_grid(grid, data, on_progress=lambda done, total: report(done / total))
+    recipe = _RECIPES[_images(settings).name, name]
+    pairs = (f"steps={recipe.steps}", f"measure_every={recipe.steps // 8}", "evaluation_examples=256")
+    folder = None if settings.data_dir is None else str(settings.data_dir)
+    data = DataChoice(folder=folder, download=settings.download)
+    model = NetworkModel(pairs, data, torch.get_num_threads(), settings.device)
+    grid = {
+        "parametrization": name, "width": list(TRAINED_WIDTHS), "learning_rate": recipe.learning_rate,
+        "seed": list(range(settings.seed, settings.seed + TRAINED_SEEDS)),
+    }  # fmt: skip
+    results = results_of(make_sweep(model, [grid]), on_status=lambda status: report(status.work))
+    return results.squeeze(["parametrization", "architecture", "optimizer", "batch_size"], drop=True)
 
 
 def _width_check(
     name: str,
-    holds: Callable[[WidthDependence], bool],
+    holds: Callable[[SizeDependence], bool],
     settings: Settings,
     report: Callable[[float], None],
-) -> Outcome:
+) -> CheckResult:
     record = _trained(name, settings, report)
     final = settled(record["sharpness"].isel(learning_rate=0))
     usable = int((final > 0).sum())
     if usable < final.size:
         return not_run(f"{final.size - usable} of {final.size} runs have no positive final sharpness")
-    dependence = width_dependence(final)
+    dependence = size_dependence(final)
     low, high = dependence.interval
     means = ", ".join(
-        f"{mean:.3g} at {width:.0f}" for width, mean in zip(dependence.widths, dependence.means, strict=True)
+        f"{mean:.3g} at {width:.0f}" for width, mean in zip(dependence.sizes, dependence.means, strict=True)
     )
     summary = (
         f"{_images(settings).name}: final sharpness {means}; log-log slope {dependence.slope:.3f} "
@@ -92,11 +97,11 @@ def _width_check(
     }
     seeds = tuple(int(seed) for seed in record["seed"])
     verdict = Verdict.VERIFIED if holds(dependence) else Verdict.REFUTED
-    return Outcome(verdict, Evidence(summary, figures, seeds=seeds))
+    return CheckResult(verdict, Evidence(summary, figures, seeds=seeds))
 
 
 _METHOD = (
-    f"SimpleConvNet at widths {', '.join(map(str, WIDTHS))}, {SEEDS} seeds, SGD; "
+    f"SimpleConvNet at widths {', '.join(map(str, TRAINED_WIDTHS))}, {TRAINED_SEEDS} seeds, SGD; "
     "mean of the last three measurements"
 )
 

@@ -11,20 +11,20 @@ from torch.func import jacrev
 
 from ..theory.output_loss import gauss_newton, neural_tangent_kernel, softmax_curvature_bound, softmax_hessian
 from .checks import compared, corrected, derived, holds
-from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..theory import Array
 
-TOLERANCE = 1e-10
+SPECTRUM_TOLERANCE = 1e-10
 
-SIZES = ((6, 2, 4, 3), (1, 2, 4, 3), (6, 2, 4, 1), (5, 1, 1, 1), (10, 3, 2, 5))
+NETWORK_SIZES = ((6, 2, 4, 3), (1, 2, 4, 3), (6, 2, 4, 1), (5, 1, 1, 1), (10, 3, 2, 5))
 """Examples, inputs, hidden width, outputs; parameters above and below outputs times examples."""
 
-EXAMPLES, CLASSES = 24, 3
-STEPS, CHECKPOINTS = 2400, 8
+CLASSIFIER_EXAMPLES, CLASSES = 24, 3
+CLASSIFIER_STEPS, CHECKPOINTS = 2400, 8
 LEARNING_RATE = 1.0
 
 
@@ -32,7 +32,7 @@ class Curvature(NamedTuple):
     """A network's curvature by dense autograd; P parameters, n examples, K outputs."""
 
     jacobian: Array
-    """Of the outputs in the parameters, shape (n, K, P)."""
+    """Jacobian of the outputs in the parameters, shape (n, K, P)."""
     models: Array
     """Hessian of each output in the parameters, shape (n, K, P, P)."""
     outputs: Array
@@ -69,7 +69,7 @@ class Squared(NamedTuple):
     targets: Array
     """Shape (n, K)."""
     loss_hessian: Array
-    """Of `sum |f - y|^2 / 2` by autograd through the whole loss, shape (P, P)."""
+    """Hessian of `sum |f - y|^2 / 2` by autograd through the whole loss, shape (P, P)."""
 
     @property
     def residual_part(self) -> Array:
@@ -109,18 +109,18 @@ def spectrum_error(network: Squared) -> float:
     return float(np.abs(gap).max() / kernel[0])
 
 
-def _same_spectrum(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _same_spectrum(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     rows = []
-    for done, size in enumerate(SIZES, start=1):
+    for done, size in enumerate(NETWORK_SIZES, start=1):
         network = squared_network(size, settings.seed + done)
         examples, outputs, parameters = network.curvature.jacobian.shape
         rows.append((*size, parameters, examples * outputs, spectrum_error(network)))
-        report(done / len(SIZES))
+        report(done / len(NETWORK_SIZES))
     largest = float(np.max([row[-1] for row in rows]))
     columns = ("examples", "inputs", "hidden", "outputs K", "parameters", "NTK size", "error")
     table = Table("Eigenvalues of Gauss-Newton (dense Hessian minus R) and NTK", columns, tuple(rows))
     summary = f"eigenvalues of Gauss-Newton matrix and NTK differ by {largest:.1e} over {len(rows)} networks"
-    evidence = Evidence(summary, {}, largest, TOLERANCE, (settings.seed,), tables=(table,))
+    evidence = Evidence(summary, {}, largest, SPECTRUM_TOLERANCE, (settings.seed,), tables=(table,))
     return compared(evidence)
 
 
@@ -147,19 +147,19 @@ class Confidence(NamedTuple):
 def trained_softmax(seed: int, report: Callable[[float], None]) -> list[Confidence]:
     """Train a softmax network on three clusters by gradient descent, looking ever more rarely."""
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(EXAMPLES) % CLASSES
+    labels = torch.arange(CLASSIFIER_EXAMPLES) % CLASSES
     angles = 2 * torch.pi * labels / CLASSES
     centres = 2 * torch.stack([angles.cos(), angles.sin()], dim=1).double()
-    inputs = centres + 0.3 * torch.randn(EXAMPLES, 2, generator=generator, dtype=torch.float64)
+    inputs = centres + 0.3 * torch.randn(CLASSIFIER_EXAMPLES, 2, generator=generator, dtype=torch.float64)
     model = Perceptron(2, 8, CLASSES, generator)
     flat = model.start.clone().requires_grad_()
-    looks = {0, *np.geomspace(10, STEPS, CHECKPOINTS - 1).round().astype(int).tolist()}
+    looks = {0, *np.geomspace(10, CLASSIFIER_STEPS, CHECKPOINTS - 1).round().astype(int).tolist()}
     seen = []
-    for step in range(STEPS + 1):
+    for step in range(CLASSIFIER_STEPS + 1):
         loss = torch.nn.functional.cross_entropy(model(flat, inputs), labels)
         if step in looks:
             seen.append(_confidence(model, flat.detach(), inputs, step, loss.item()))
-            report(step / STEPS)
+            report(step / CLASSIFIER_STEPS)
         (slope,) = torch.autograd.grad(loss, flat)
         flat = (flat - LEARNING_RATE * slope).detach().requires_grad_()
     return seen
@@ -182,7 +182,7 @@ def _confidence(
     )
 
 
-def _cross_entropy(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _cross_entropy(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     from ..theory.symbolic import output
     from ..theory.symbolic.core import nothing_left
 
@@ -216,7 +216,7 @@ def _cross_entropy(settings: Settings, report: Callable[[float], None]) -> Outco
         correction=correction,
         tables=(Table("A softmax network during gradient descent", columns, rows),),
     )
-    fails = not nothing_left(output.limit_left_over(output.STATED["D-limit-published"]))
+    fails = not nothing_left(output.limit_left_over(output.OUTPUT_FORMULAS["D-limit-published"]))
     return corrected(
         published_fails=fails and end.distance > start.distance,
         instead_holds=within and falls and holds("D", "cross-entropy"),
@@ -224,12 +224,13 @@ def _cross_entropy(settings: Settings, report: Callable[[float], None]) -> Outco
     )
 
 
-def _sign(settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _sign(settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     from ..theory.symbolic import output
     from ..theory.symbolic.core import nothing_left
 
-    network = squared_network(SIZES[0], settings.seed)
-    identity = np.broadcast_to(np.eye(SIZES[0][-1]), (SIZES[0][0], SIZES[0][-1], SIZES[0][-1]))
+    network = squared_network(NETWORK_SIZES[0], settings.seed)
+    examples, *_, outputs = NETWORK_SIZES[0]
+    identity = np.broadcast_to(np.eye(outputs), (examples, outputs, outputs))
     rest = network.loss_hessian - gauss_newton(network.curvature.jacobian, identity)
     scale = float(np.linalg.norm(rest))
     instead = float(np.linalg.norm(rest - network.residual_part)) / scale
@@ -242,16 +243,16 @@ def _sign(settings: Settings, _report: Callable[[float], None]) -> Outcome:
     )
     figures = {"|R|": scale, "published: relative error": published, "instead: relative error": instead}
     summary = f"the printed R has the wrong sign: relative error {published:.3f} against {instead:.1e}"
-    evidence = Evidence(summary, figures, instead, TOLERANCE, (settings.seed,), correction)
-    fails = not nothing_left(output.residual_left_over(output.STATED["25-published"]))
-    right = instead <= TOLERANCE and holds("D", "sign")
+    evidence = Evidence(summary, figures, instead, SPECTRUM_TOLERANCE, (settings.seed,), correction)
+    fails = not nothing_left(output.residual_left_over(output.OUTPUT_FORMULAS["25-published"]))
+    right = instead <= SPECTRUM_TOLERANCE and holds("D", "sign")
     return corrected(published_fails=fails and published > 1, instead_holds=right, evidence=evidence)
 
 
-def _shapes(settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _shapes(settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     from ..theory.symbolic import output
 
-    network = squared_network(SIZES[0], settings.seed)
+    network = squared_network(NETWORK_SIZES[0], settings.seed)
     jacobian = network.curvature.jacobian
     examples, outputs, parameters = jacobian.shape
     printed = jacobian.reshape(examples, outputs * parameters)
@@ -275,11 +276,11 @@ def _shapes(settings: Settings, _report: Callable[[float], None]) -> Outcome:
     summary = (
         f"the printed dimensions give no product; with those put in their place G is right to {instead:.1e}"
     )
-    evidence = Evidence(summary, figures, instead, TOLERANCE, (settings.seed,), correction)
-    stated = output.STATED["26-published"](examples, outputs, parameters)
+    evidence = Evidence(summary, figures, instead, SPECTRUM_TOLERANCE, (settings.seed,), correction)
+    stated = output.OUTPUT_FORMULAS["26-published"](examples, outputs, parameters)
     wrong = output.gauss_newton_of(stated["jacobian"], stated["output Hessian"]) is None
     fails = wrong and undefined and abs(summed / true - 1) > 0.01
-    right = instead <= TOLERANCE and holds("D", "shapes")
+    right = instead <= SPECTRUM_TOLERANCE and holds("D", "shapes")
     return corrected(published_fails=fails, instead_holds=right, evidence=evidence)
 
 

@@ -16,7 +16,7 @@ from ..theory import OBSERVABLES, PlanarMap, PlanarState, Problem, parametrizati
 from ..theory.planar import UniversalState, universal_step
 from .checks import compared, derived
 from .flow import network_of
-from .ledger import Claim, Evidence, Kind, Outcome, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Table, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ def _sharpness_errors(planar: PlanarMap) -> tuple[float, float, int, int]:
     return float(np.max(errors[0])), float(np.max(errors[1])), len(points), across
 
 
-def _planar_sharpness(_settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _planar_sharpness(_settings: Settings, report: Callable[[float], None]) -> CheckResult:
     """The closed form against the sharpness equation of the latent state and dense Hessians of networks."""
     rows = []
     for done, ((dimension, norm), (where, fraction)) in enumerate(
@@ -87,7 +87,7 @@ _STARTS = ((5, 0.05), (5, 0.2), (1, 1.0), (5, 1.0), (20, 1.0), (100, 1.0), (100,
 """(D, |w*|), by rising |w*| sqrt(D)."""
 _STEPS, _GRID, _LAST, _FAR = 2000, 1e-3, 2.1, 1e12
 _TOLERANCE = 1e-7
-"""Of a threshold over the edge; just past it an orbit needs long to leave."""
+"""Relative error of a threshold over the edge; just past it an orbit takes long to leave."""
 
 
 class _Threshold(NamedTuple):
@@ -162,7 +162,7 @@ def _iterated(planar: PlanarMap, mu: float) -> bool:
     return iterate(moving, _STEPS).diverged_step >= 0
 
 
-def _divergence(_settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _divergence(_settings: Settings, report: Callable[[float], None]) -> CheckResult:
     """Where divergence starts, from initialisation and on the line y = 0."""
     rows, agreed, errors, mus, past_two = [], [], [], [], 0
     for done, (dimension, norm) in enumerate(_STARTS, start=1):
@@ -195,7 +195,7 @@ def _divergence(_settings: Settings, report: Callable[[float], None]) -> Outcome
         ),
     )
     holds = all(agreed) and worst <= _TOLERANCE and abs(cubic - 2) <= _TOLERANCE and past_two == 0
-    return Outcome(Verdict.VERIFIED if holds else Verdict.REFUTED, evidence)
+    return CheckResult(Verdict.VERIFIED if holds else Verdict.REFUTED, evidence)
 
 
 def _symbolic(name: str, statement: str, summary: str, method: str, settled_by: tuple[str, str]) -> Claim:

@@ -6,24 +6,24 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from ..simulations import Ensemble, simulate
-from ..stats.power_laws import width_dependence
+from ..stats.slopes import size_dependence
 from ..theory import initial_state, parametrization, uniform_target
 from .checks import corrected, derived
-from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import xarray as xr
 
-    from ..stats.power_laws import WidthDependence
+    from ..stats.slopes import SizeDependence
 
 _LAWS = {"w": "end-to-end map", "e": "first layer's Gram matrix", "v": "second layer's norm"}
 _WIDTHS = (256, 1024, 4096, 16384, 65536)
 _SEEDS = 20
 
 
-def symbolic(
+def symbolic_claim(
     name: str, *, statement: str, source: str, derivation: str, label: str = "", summary: str, method: str
 ) -> Claim:
     """A claim of the theory that a derivation settles, or the steps of one label in it."""
@@ -53,11 +53,11 @@ def _ntp_runs(seed: int) -> xr.Dataset:
     return simulate(ensemble, record_at=(0, 200), quantities=quantities, start=initial_state)
 
 
-def _slopes(columns: dict[str, xr.DataArray]) -> dict[str, WidthDependence]:
-    return {name: width_dependence(values.isel(learning_rate=0)) for name, values in columns.items()}
+def _slopes(columns: dict[str, xr.DataArray]) -> dict[str, SizeDependence]:
+    return {name: size_dependence(values.isel(learning_rate=0)) for name, values in columns.items()}
 
 
-def _slope_table(title: str, slopes: dict[str, WidthDependence]) -> Table:
+def _slope_table(title: str, slopes: dict[str, SizeDependence]) -> Table:
     rows = tuple(
         (
             name,
@@ -70,7 +70,7 @@ def _slope_table(title: str, slopes: dict[str, WidthDependence]) -> Table:
     return Table(title, ("quantity", *(f"N = {width}" for width in _WIDTHS), "slope", "95%"), rows)
 
 
-def _ntp_frozen(settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _ntp_frozen(settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     """How far e and v move in all of training, against width."""
     runs = _ntp_runs(settings.seed)
     moved = {
@@ -89,7 +89,7 @@ def _ntp_frozen(settings: Settings, _report: Callable[[float], None]) -> Outcome
     table = _slope_table(f"NTP, D = 10, |w*| = 3, {_SEEDS} seeds: mean change over 200 steps", slopes)
     verdict = Verdict.VERIFIED if holds else Verdict.REFUTED
     evidence = Evidence(summary, {name: found.slope for name, found in slopes.items()}, tables=(table,))
-    return Outcome(verdict, evidence)
+    return CheckResult(verdict, evidence)
 
 
 def _near(slope: float, exponent: float) -> bool:
@@ -97,7 +97,7 @@ def _near(slope: float, exponent: float) -> bool:
     return abs(slope - exponent) <= 0.05
 
 
-def _ntp_gap(settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _ntp_gap(settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     """The distance of the Hessian's from the NTK's largest eigenvalue at the start, against width."""
     start = _ntp_runs(settings.seed).isel(step=0)
     gap = abs(start["sharpness"] - start["ntk_sharpness"])
@@ -127,7 +127,7 @@ _CONGRUENCE = "congruence of the Gram matrix, every D and N; gradient entry by e
 
 PUBLISHED_CLAIMS = (
     *(
-        symbolic(
+        symbolic_claim(
             f"theorem-5.1-{name}",
             statement=f"The {words} {name} follows the published law, in (w, e, v) alone",
             source="Theorem 5.1",
@@ -138,7 +138,7 @@ PUBLISHED_CLAIMS = (
         )
         for name, words in _LAWS.items()
     ),
-    symbolic(
+    symbolic_claim(
         "lemma-5.2-ntk",
         statement="The NTK is Theta = e + v I, and G shares its nonzero eigenvalues",
         source="Lemma 5.2",
@@ -147,7 +147,7 @@ PUBLISHED_CLAIMS = (
         summary="K K^T q = e q + v q for every q, D and N",
         method="Hessian by differentiating the gradient along a direction, every D and N",
     ),
-    symbolic(
+    symbolic_claim(
         "lemma-5.2-spectrum",
         statement="R has a symmetric spectrum: kappa |r| and its negative N times, zero N (D - 1) times",
         source="Lemma 5.2, proof",
@@ -156,7 +156,7 @@ PUBLISHED_CLAIMS = (
         summary="R^3 = rho^2 R, tr R = 0 and tr R^2 = 2 N rho^2 fix the multiplicities N, N, N (D - 1)",
         method="identities of R as an operator, every D and N",
     ),
-    symbolic(
+    symbolic_claim(
         "lemma-5.2-bound",
         statement="The sharpness lies within kappa |r| of lambda_max(Theta), above and below",
         source="Lemma 5.2",
@@ -165,7 +165,7 @@ PUBLISHED_CLAIMS = (
         summary="Weyl's inequality with the spectrum of R; the published bound is kappa |r|",
         method="Weyl's inequality, spectrum of R derived",
     ),
-    symbolic(
+    symbolic_claim(
         "corollary-5.4",
         statement="Under muP the laws of (w, e, v) do not contain the width; under NTP they do",
         source="Corollary 5.4",
@@ -173,7 +173,7 @@ PUBLISHED_CLAIMS = (
         summary="muP: kappa = D^(-1/2), N in no law; NTP: kappa = (N D)^(-1/2), N in all three",
         method="inspection of the derived laws for the symbol N",
     ),
-    symbolic(
+    symbolic_claim(
         "ntp-limit",
         statement="Under NTP the map becomes linear in w with e and v frozen, at the rate 1/N a step",
         source="Section 5.1, implications for NTP",
@@ -199,7 +199,7 @@ PUBLISHED_CLAIMS = (
         method=f"exact sharpness at the start, N = {_WIDTHS[0]} to {_WIDTHS[-1]}; slope within 0.05 of -1",
         check=_ntp_gap,
     ),
-    symbolic(
+    symbolic_claim(
         "sp-laws",
         statement="Under SP the laws are those of Theorem 5.1 at coupling 1: no width",
         source="Appendix C.3.1",

@@ -35,14 +35,14 @@ from ..theory import (
 )
 from ..theory.parametrization import HALF
 from .checks import compared, corrected
-from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table, Verdict, not_run
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table, Verdict, not_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..theory import Array
 
-WIDTHS, DEPTHS, SEEDS = (64, 128, 256, 512), (3, 6, 12, 24), 16
+SCALED_WIDTHS, SCALED_DEPTHS, SCALED_SEEDS = (64, 128, 256, 512), (3, 6, 12, 24), 16
 _ROOT = Scale.of(fan_in=-HALF)
 _WIDTH = Scale.of(width=1)
 
@@ -84,7 +84,7 @@ class _Case:
     optimizer: str = SGD
 
     def check(
-        self, settings: Settings, size: str, table: Parametrization | None = None, seeds: int = SEEDS
+        self, settings: Settings, size: str, table: Parametrization | None = None, seeds: int = SCALED_SEEDS
     ) -> CoordinateReport:
         """Do it."""
         row = parametrization(self.table) if table is None else table
@@ -94,7 +94,7 @@ class _Case:
             config,
             default_rate(row, self.optimizer),
             size=size,
-            sizes=WIDTHS if size == "width" else DEPTHS,
+            sizes=SCALED_WIDTHS if size == "width" else SCALED_DEPTHS,
             steps=default_steps(row, self.optimizer),
             seeds=tuple(range(first, first + seeds)),
         )
@@ -121,7 +121,7 @@ def _data(name: str, settings: Settings) -> Dataset:
     return data.to(resolve_device(settings.device))
 
 
-def _regimes(_settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _regimes(_settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     """Every row's regime in width, and what Depth-muP keeps in depth, from exact exponents."""
     rows = tuple((name, optimizer, regime(TABLE[name], optimizer).words) for name, optimizer in REGIMES)
     right = all(words.startswith(REGIMES[name, optimizer]) for name, optimizer, words in rows)
@@ -135,10 +135,10 @@ def _regimes(_settings: Settings, _report: Callable[[float], None]) -> Outcome:
         "their stream as L^0",
         tables=(Table("regimes at large width", ("row", "optimizer", "regime"), rows),),
     )
-    return Outcome(Verdict.PROVED if right else Verdict.REFUTED, evidence)
+    return CheckResult(Verdict.PROVED if right else Verdict.REFUTED, evidence)
 
 
-def _equivalence(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _equivalence(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     """Losses of one network in two equivalent forms, SGD and Adam, in double precision."""
     data = load_dataset("digits", examples=64)
     data = data._replace(inputs=data.inputs.double())
@@ -181,7 +181,7 @@ def _losses(configs: Sequence[TrainingConfig], eta0: float, data: Dataset, seed:
     return found
 
 
-def _equation_1(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _equation_1(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     """The readout of Eq. 1 under muP's learning rate."""
     fits, table = _fitted(_Case("mlp", "mup"), EQUATION_1, settings, report)
     predicted = width_exponents(EQUATION_1, "hidden").own_change
@@ -198,12 +198,12 @@ def _equation_1(settings: Settings, report: Callable[[float], None]) -> Outcome:
         instead_holds=abs(fits["corrected hidden.0"]) < 0.1 and regime(parametrization("mup")).maximal,
         evidence=Evidence(
             "unstable as printed, maximal with the factor", fits, correction=correction, tables=(table,),
-            seeds=tuple(range(settings.seed, settings.seed + SEEDS)),
+            seeds=tuple(range(settings.seed, settings.seed + SCALED_SEEDS)),
         ),
     )  # fmt: skip
 
 
-def _table_1(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _table_1(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     """Table 1's learning rates for Adam, in the first and the last layer."""
     fits, table = _fitted(_Case("mlp", "mup", ADAM), TABLE_1, settings, report)
     predicted = {kind: width_exponents(TABLE_1, kind, ADAM).own_change for kind in ("input", "readout")}
@@ -224,7 +224,8 @@ def _table_1(settings: Settings, report: Callable[[float], None]) -> Outcome:
         and regime(parametrization("mup"), ADAM).maximal,
         evidence=Evidence(
             "as printed the first and the last layer stop learning as the network widens", fits,
-            correction=correction, tables=(table,), seeds=tuple(range(settings.seed, settings.seed + SEEDS)),
+            correction=correction, tables=(table,),
+            seeds=tuple(range(settings.seed, settings.seed + SCALED_SEEDS)),
         ),
     )  # fmt: skip
 
@@ -248,13 +249,13 @@ def _fitted(
 
 def _coordinates(
     size: str, cases: Sequence[_Case], settings: Settings, report: Callable[[float], None]
-) -> Outcome:
+) -> CheckResult:
     """Coordinate checks of several networks."""
     rows = []
     for index, case in enumerate(cases):
         found = case.check(settings, size)
         if found.verdict == UNDECIDED:
-            found = case.check(settings, size, seeds=3 * SEEDS)
+            found = case.check(settings, size, seeds=3 * SCALED_SEEDS)
         rows.append((case.name, case.table, case.optimizer, len(found.fits), found.sentence))
         report((index + 1) / len(cases))
     passed = sum(row[-1].startswith(PASSED) for row in rows)
@@ -263,11 +264,11 @@ def _coordinates(
     evidence = Evidence(
         f"{passed} of {len(rows)} checks passed, {sum(row[3] for row in rows)} exponents in {size}",
         tables=(Table("coordinate checks", columns, tuple(rows)),),
-        seeds=tuple(range(settings.seed, settings.seed + SEEDS)),
+        seeds=tuple(range(settings.seed, settings.seed + SCALED_SEEDS)),
     )
     if passed + undecided < len(rows):
-        return Outcome(Verdict.REFUTED, evidence)
-    return Outcome(Verdict.NOT_RUN if undecided else Verdict.VERIFIED, evidence)
+        return CheckResult(Verdict.REFUTED, evidence)
+    return CheckResult(Verdict.NOT_RUN if undecided else Verdict.VERIFIED, evidence)
 
 
 SCALING_CLAIMS = (
@@ -313,7 +314,10 @@ SCALING_CLAIMS = (
         statement="Every layer moves with the width as the table says, under muP, NTP and SP",
         source="Appendix J.5, Figure 28",
         kind=Kind.EMPIRICAL,
-        method=f"coordinate checks at widths {', '.join(map(str, WIDTHS))}, {SEEDS} seeds, tolerance 0.1",
+        method=(
+            f"coordinate checks at widths {', '.join(map(str, SCALED_WIDTHS))}, {SCALED_SEEDS} seeds, "
+            "tolerance 0.1"
+        ),
         check=partial(_coordinates, "width", _WIDTH_CASES),
     ),
     Claim(
@@ -322,7 +326,10 @@ SCALING_CLAIMS = (
         statement="Under Depth-muP every layer moves with the depth as the table says",
         source="Section 2, infinite depth",
         kind=Kind.EMPIRICAL,
-        method=f"coordinate checks at depths {', '.join(map(str, DEPTHS))}, {SEEDS} seeds, tolerance 0.1",
+        method=(
+            f"coordinate checks at depths {', '.join(map(str, SCALED_DEPTHS))}, {SCALED_SEEDS} seeds, "
+            "tolerance 0.1"
+        ),
         check=partial(_coordinates, "depth", _DEPTH_CASES),
     ),
 )

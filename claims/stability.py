@@ -22,8 +22,8 @@ from ..theory import (
     uniform_target,
 )
 from .checks import compared, corrected, derivation_of
-from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table
-from .published import symbolic
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table
+from .published import symbolic_claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def _marginal_errors(settings: Settings) -> tuple[float, float]:
     return float(np.max(derived)), float(np.min(published))
 
 
-def _proposition_5_3(settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _proposition_5_3(settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     from ..theory.symbolic import stability
 
     table, largest = _approach(settings)
@@ -148,7 +148,7 @@ def _bisected(problem: Problem, start: Start, seed: int) -> _Bracket:
     return _Bracket(low, high)
 
 
-def _eta_max(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _eta_max(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     rows: list[tuple[str | int, ...]] = []
     errors = []
     for name, width in product(("mup", "ntp"), _WIDTHS):
@@ -188,7 +188,7 @@ STABILITY_CLAIMS = (
         method="Jacobian of the derived laws, every D and N; its eigenvalues; trained networks",
         check=_proposition_5_3,
     ),
-    symbolic(
+    symbolic_claim(
         "eta-max",
         statement="No minimizer is stable beyond eta0 = 1/(kappa |w*|), one is up to there, at every width",
         source="beyond the paper",

@@ -22,7 +22,7 @@ from ..theory import (
 from ..theory.fluctuations import predicted_deviation
 from ..theory.wishart import wishart_state
 from .checks import compared, corrected, derivation_of, derived, holds
-from .ledger import Claim, Correction, Evidence, Kind, Outcome, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,11 +43,11 @@ def _at_example(value: Any) -> float:
     return float(value.subs({size: EXAMPLE[size.name] for size in value.free_symbols}))
 
 
-def _sharp_bounds(_settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _sharp_bounds(_settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     """The published bound against the exact variances."""
     from ..theory.symbolic import start
 
-    bound = _at_example(start.STATED["C.1"]("mup").bound)
+    bound = _at_example(start.START_FORMULAS["C.1"]("mup").bound)
     exact = {key: value for key, value in _numbers("C.1").items() if not key.endswith("w_i")}
     largest = float(np.max(list(exact.values())))
     correction = Correction(
@@ -67,7 +67,7 @@ def _sharp_bounds(_settings: Settings, _report: Callable[[float], None]) -> Outc
     )
 
 
-def _standard_moments(settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _standard_moments(settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     """`Var v` under SP, derived, and measured on drawn starts at two widths."""
     generator = np.random.default_rng([settings.seed, 1])
     rows = tuple(_measured_variance(width, 4000, generator) for width in (EXAMPLE["N"], 100 * EXAMPLE["N"]))
@@ -103,7 +103,7 @@ def _measured_variance(width: int, draws: int, generator: np.random.Generator) -
 FIRST_STEP_WIDTHS = (10**4, 10**5, 10**6, 10**7, 10**8)
 
 
-def _standard_first_step(settings: Settings, _report: Callable[[float], None]) -> Outcome:
+def _standard_first_step(settings: Settings, _report: Callable[[float], None]) -> CheckResult:
     """One step of Theorem 5.1 under SP at growing width, one start a width."""
     dimension, rate = 10, 0.5
     generator = np.random.default_rng([settings.seed, 2])
@@ -127,7 +127,7 @@ def _standard_first_step(settings: Settings, _report: Callable[[float], None]) -
     figures = {"log-log slope of |w_1|/|w_0 - w*| in N": slope, "ratio at the largest width": rows[-1][-1]}
     evidence = Evidence(summary, figures, error, 0.01, (settings.seed,), tables=(table,))
     if not holds("C.3.2", "first-step"):
-        return Outcome(Verdict.REFUTED, Evidence("the derivation of the leading order fails", figures))
+        return CheckResult(Verdict.REFUTED, Evidence("the derivation of the leading order fails", figures))
     return compared(evidence)
 
 
@@ -138,7 +138,7 @@ FALSE_ALARM = 1e-3
 """Chance that any of the tests rejects one and the same law."""
 
 
-def _start_law(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _start_law(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     """Two-sample Kolmogorov-Smirnov tests between the two ways of drawing."""
     cases = list(product(PARAMETRIZATIONS.values(), START_SIZES))
     rows = []
@@ -161,7 +161,7 @@ def _start_law(settings: Settings, report: Callable[[float], None]) -> Outcome:
         seeds=(settings.seed,),
         tables=(Table("Drawn by weights and by Bartlett", columns, tuple(rows)),),
     )
-    return Outcome(Verdict.VERIFIED if smallest >= threshold else Verdict.REFUTED, evidence)
+    return CheckResult(Verdict.VERIFIED if smallest >= threshold else Verdict.REFUTED, evidence)
 
 
 def _stacked(
@@ -204,7 +204,7 @@ and at step 4, `a` near `|w*|/2`, the directions across the target give the shar
 DEVIATIONS = 4.0
 
 
-def _ensemble(settings: Settings, report: Callable[[float], None]) -> Outcome:
+def _ensemble(settings: Settings, report: Callable[[float], None]) -> CheckResult:
     """Measured standard deviations over drawn starts against those predicted."""
     dimension, width, norm, rate, starts = ENSEMBLE
     problem = Problem(parametrization("mup"), width, uniform_target(dimension, norm))
@@ -229,7 +229,7 @@ def _ensemble(settings: Settings, report: Callable[[float], None]) -> Outcome:
     return (
         compared(evidence)
         if valid
-        else Outcome(Verdict.REFUTED, Evidence("the sharpness is another sector's"))
+        else CheckResult(Verdict.REFUTED, Evidence("the sharpness is another sector's"))
     )
 
 

@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..simulations.optimum import WidthCheck, check_width
-from ..stats.width import DEPENDS, INDEPENDENT
+from ..stats.dependence import DEPENDS, INDEPENDENT
 from ..theory import IsotropicTarget, parametrization
-from .ledger import Claim, Evidence, Kind, Outcome, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Table, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WIDTHS = (64, 256, 1024, 4096, 16384, 65536, 10**6, 10**7, 10**8, 10**9)
-SEEDS = 20
-TARGET = IsotropicTarget(20, 1.0)
+LATENT_WIDTHS = (64, 256, 1024, 4096, 16384, 65536, 10**6, 10**7, 10**8, 10**9)
+LATENT_SEEDS = 20
+LATENT_TARGET = IsotropicTarget(20, 1.0)
 
 
 def _check(name: str, settings: Settings) -> WidthCheck:
     return check_width(
         parametrization(name),
-        TARGET,
+        LATENT_TARGET,
         np.random.default_rng(settings.seed),
-        widths=WIDTHS,
-        seeds=tuple(range(settings.seed, settings.seed + SEEDS)),
+        widths=LATENT_WIDTHS,
+        seeds=tuple(range(settings.seed, settings.seed + LATENT_SEEDS)),
     )
 
 
 def _judged(
     names: tuple[str, ...], expected: str, settings: Settings, report: Callable[[float], None]
-) -> Outcome:
+) -> CheckResult:
     """Whether the verdicts on sharpness and sharpening are the expected one under every parametrization."""
     rows, found = [], []
     for done, name in enumerate(names, start=1):
@@ -41,12 +41,14 @@ def _judged(
         judged = (check.training.level, check.training.change, check.drift)
         rows += [(name, verdict.sentence) for verdict in judged]
         report(done / len(names))
-    table = Table(f"D = {TARGET.dimension}, N = 64 to 10^9, {SEEDS} seeds", ("", "verdict"), tuple(rows))
+    table = Table(
+        f"D = {LATENT_TARGET.dimension}, N = 64 to 10^9, {LATENT_SEEDS} seeds", ("", "verdict"), tuple(rows)
+    )
     summary = "; ".join(f"{name}: {verdict}" for name, verdict in zip(names, found, strict=True))
     evidence = Evidence(
         summary, dict(zip(names, found, strict=True)), seeds=(settings.seed,), tables=(table,)
     )
-    return Outcome(Verdict.VERIFIED if set(found) == {expected} else Verdict.REFUTED, evidence)
+    return CheckResult(Verdict.VERIFIED if set(found) == {expected} else Verdict.REFUTED, evidence)
 
 
 WIDTH_CLAIMS = (

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import product
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import InputError
 from ..records import to_json
-from ..stats.power_laws import WidthDependence, settled, width_dependence
-from ..stats.width import width_verdict
+from ..stats.dependence import training_sentences
+from ..stats.resolution import rounding_floor
+from ..stats.slopes import SizeDependence, size_dependence
+from ..stats.windows import final_steps, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from ..claims import Entry
     from ..neural.coordinates import CoordinateReport
-    from ..runner import Account
+    from ..runner import Status
     from ..theory.symbolic import Derivation
 
 _PLAIN_WIDTH = 140
@@ -110,28 +112,25 @@ def progress_bar(words: str) -> Iterator[Callable[[float, float], None]]:
 
 
 @contextmanager
-def sweep_progress() -> Iterator[Callable[[Account], None]]:
+def sweep_progress() -> Iterator[Callable[[Status], None]]:
     """A bar with counts, time left and the last loss of a sweep; elsewhere a line every half minute."""
     console = stderr()
     begun = said = time.monotonic()
     with _bar(console) as bar:
         task = bar.add_task("", total=1.0)
 
-        def update(account: Account) -> None:
+        def update(status: Status) -> None:
             nonlocal said
-            words = (
-                f"{account.done} of {account.runs} done, {account.running} running, {account.failed} failed"
-            )
-            if account.last is not None and math.isfinite(account.last.loss):
-                cell = dict(account.last.task.cell)
-                words += (
-                    f"; N = {cell['width']:g}, eta0 = {cell['learning_rate']:g}: loss {account.last.loss:.3g}"
-                )
-            bar.update(task, completed=account.work, description=words)
+            words = f"{status.done} of {status.runs} done, {status.running} running, {status.failed} failed"
+            if status.last is not None and math.isfinite(status.last.best[1]):
+                rate, loss = status.last.best
+                width = dict(status.last.task.named.group.shared)["width"]
+                words += f"; N = {width:g}, eta0 = {rate:g}: loss {loss:.3g}"
+            bar.update(task, completed=status.work, description=words)
             now = time.monotonic()
-            if not console.is_terminal and account.work > 0 and now - said > _SILENCE:
+            if not console.is_terminal and status.work > 0 and now - said > _SILENCE:
                 said = now
-                left = (now - begun) * (1 - account.work) / account.work
+                left = (now - begun) * (1 - status.work) / status.work
                 console.print(f"{words}; about {left / 60:.1f} minutes left")
 
         yield update
@@ -253,12 +252,16 @@ def count_verdicts(entries: Sequence[Entry]) -> str:
 def print_record(record: xr.Dataset, quantities: Sequence[str]) -> None:
     """Quantities against steps for every width and learning rate, and how the final ones depend on width."""
     console = stdout()
-    for name in quantities:
-        for rate in record["learning_rate"].to_numpy():
-            seeds = record.sizes["seed"]
-            console.print(f"{name} at eta0 = {rate:g}, mean over {seeds} seed{'s' if seeds > 1 else ''}")
-            console.print(_curve_table(record.sel(learning_rate=rate), name))
-            console.print(dependence_sentence(record.sel(learning_rate=rate), name))
+    axes = _further_axes(record)
+    for place in np.ndindex(*(record.sizes[axis] for axis in axes)):
+        part = record.isel(dict(zip(axes, place, strict=True)))
+        label = ", ".join(f"{axis.replace('_', ' ')} {part[axis].item()}" for axis in axes)
+        for name, rate in product(quantities, part["learning_rate"].to_numpy()):
+            run, seeds = part.sel(learning_rate=rate), part.sizes["seed"]
+            words = f"{name} at eta0 = {rate:g}, mean over {seeds} seed{'s' if seeds > 1 else ''}"
+            console.print(f"{label}: {words}" if axes else words)
+            console.print(_curve_table(run, name))
+            console.print(dependence_sentence(run, name))
     diverged = record["diverged_step"].to_numpy()
     if (diverged >= 0).any():
         first = int(diverged[diverged >= 0].min())
@@ -267,9 +270,14 @@ def print_record(record: xr.Dataset, quantities: Sequence[str]) -> None:
         )
 
 
+def _further_axes(results: xr.Dataset) -> list[str]:
+    """Dimensions beside those of every record."""
+    return [str(name) for name in results.dims if name not in {"width", "learning_rate", "seed", "step"}]
+
+
 def print_sweep(results: xr.Dataset) -> None:
     """For every group of runs and width the best learning rate, and loss and sharpness there."""
-    axes = [str(name) for name in results.dims if name not in {"width", "learning_rate", "seed", "step"}]
+    axes = _further_axes(results)
     shown = [name for name in ("loss", "sharpness") if name in results]
     table = Table(title="at the learning rate of least mean final loss")
     for heading in (*axes, "width", "learning rate", *shown, "complete", "diverged"):
@@ -340,7 +348,7 @@ def print_width_verdict(record: xr.Dataset, seed: int) -> None:
     """Whether sharpness and its change depend on width, where the record has what it takes to say so."""
     finite = np.isfinite(record["width"].to_numpy()).sum()
     if "sharpness" in record and finite > 1 and record.sizes["step"] > 1 and record.sizes["seed"] > 1:
-        for sentence in width_verdict(record, np.random.default_rng(seed)):
+        for sentence in training_sentences(record, np.random.default_rng(seed)):
             stdout().print(sentence, soft_wrap=True)
 
 
@@ -357,27 +365,31 @@ def _curve_table(run: xr.Dataset, name: str) -> Table:
     return table
 
 
-def final_dependence(run: xr.Dataset, name: str) -> WidthDependence | None:
-    """Width dependence of a final quantity at one learning rate; None where the runs cannot give one."""
-    try:
-        return width_dependence(settled(run[name]))
-    except InputError:
+def final_dependence(run: xr.Dataset, name: str) -> SizeDependence | None:
+    """Width dependence of a final quantity at one learning rate; None with fewer than two widths or steps."""
+    if np.isfinite(run["width"].to_numpy()).sum() < 2 or not final_steps(run):
         return None
+    return size_dependence(settled(run[name]), floor=rounding_floor(run[name]))
 
 
 def dependence_sentence(run: xr.Dataset, name: str) -> str:
     """The width dependence of a final quantity in words."""
     found = final_dependence(run, name)
-    if found is None:
-        return (
-            f"no statement on how {name} depends on width: fewer than two widths have finite final values\n"
-        )
+    if found is None or math.isnan(found.slope):
+        reason = "it takes two finite widths and a later step" if found is None else found.without
+        return f"no statement on how {name} depends on width: {reason}\n"
     low, high = found.interval
     reach = f" (95% {low:.3f} to {high:.3f})" if math.isfinite(low) else " (too few runs for an interval)"
-    without = f"; without {found.left_out} runs that diverged or are not positive" if found.left_out else ""
+    without = f"; {found.without}" if found.left_out else ""
     means = ", ".join(f"{mean:.4g}" for mean in found.means)
     spread = f"{100 * found.spread:.1f}%" if found.spread < 10 else f"{found.spread + 1:.3g}-fold"
     return (
-        f"final {name} (mean of the last measurements) by width: {means}; spread {spread}; "
+        f"final {name} ({_final_words(run)}) by width: {means}; spread {spread}; "
         f"log-log slope on width {found.slope:.3f}{reach}{without}\n"
     )
+
+
+def _final_words(run: xr.Dataset) -> str:
+    """Which measurements the final value is the mean of."""
+    count = len(final_steps(run))
+    return "the last measurement" if count == 1 else f"mean of the last {count} measurements"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from ..neural.curvature import Estimate, Measurements, Meter
+    from ..neural.curvature import CurvatureEstimate, Measurements, Meter
     from ..neural.user_model import Choices, UserModel
 
 AUTO = "auto"
@@ -121,7 +121,7 @@ def curvature(
     A language model on any text: superconsistency curvature gpt.py:model --data book.txt --sequence 64
     """
     from ..neural.curvature import Meter
-    from ..neural.loading import Reading
+    from ..neural.loading import DataReading
     from ..neural.user_model import Choices
 
     options.check_outputs(output, figure)
@@ -133,7 +133,7 @@ def curvature(
         examples_at_once=examples_at_once, differentiation=differentiation,
     )  # fmt: skip
     choices = Choices(
-        factory, data=data, examples=examples, reading=Reading(sequence, level, vocabulary, side),
+        factory, data=data, examples=examples, reading=DataReading(sequence, level, vocabulary, side),
         loss=loss, output=output_key, weight_decay=_decay(weight_decay), checkpoint=checkpoint,
         learning_rate=learning_rate, plain=plain, evaluation=evaluation, double=double, seed=seed,
         device=device, examples_at_once=examples_at_once,
@@ -167,7 +167,7 @@ def _measure(
         keep = _Keeper(output, user_model, meter)
         with progress_bar("measuring") as progress:
 
-            def note(known: Mapping[str, Estimate]) -> None:
+            def note(known: Mapping[str, CurvatureEstimate]) -> None:
                 progress(len(set(known) & set(meter.quantities)), len(meter.quantities))
                 keep(known)
 
@@ -211,7 +211,9 @@ class _Keeper:
             }
         }
 
-    def __call__(self, known: Mapping[str, Estimate], found: Measurements | None = None) -> dict[str, Any]:
+    def __call__(
+        self, known: Mapping[str, CurvatureEstimate], found: Measurements | None = None
+    ) -> dict[str, Any]:
         from ..records import to_json, write_atomically
 
         products = sum(estimate.products for estimate in known.values())
@@ -229,7 +231,7 @@ class _Keeper:
 
 
 def _heading(user_model: UserModel) -> str:
-    from ..neural.curvature.objective import OWN_LOSS
+    from ..neural.curvature import OWN_LOSS
 
     objective, choices = user_model.objective, user_model.choices
     loss = "the model's own loss" if choices.loss == OWN_LOSS else choices.loss
@@ -308,14 +310,15 @@ def estimate_table(found: Measurements) -> Table:
     """Every quantity with its error, what the error means, and its cost."""
     from rich.table import Table
 
-    from ..neural.curvature import KINDS, QUANTITIES
+    from ..neural.curvature import CURVATURE_QUANTITIES, ESTIMATE_KINDS
 
     table = Table(title="curvature")
     numbers = {"value", "error", "missed", "products"}
     for heading in ("quantity", "value", "error", "missed", "kind", "products", "what it is"):
         table.add_column(heading, justify="right" if heading in numbers else "left")
     for name, estimate in found.estimates.items():
-        what = QUANTITIES[name].description if name in QUANTITIES else "the next eigenvalue of H"
+        known = CURVATURE_QUANTITIES.get(name)
+        what = known.description if known else "the next eigenvalue of H"
         table.add_row(
             name,
             f"{estimate.value:.6g}",
@@ -328,7 +331,7 @@ def estimate_table(found: Measurements) -> Table:
     kinds = {estimate.kind: None for estimate in found.estimates.values()}
     missed = "missed: at most the probability that an eigenvalue further out was overlooked"
     notes = [missed] if any(not math.isnan(one.missed) for one in found.estimates.values()) else []
-    table.caption = "; ".join([*(f"{kind}: {KINDS[kind]}" for kind in kinds), *notes])
+    table.caption = "; ".join([*(f"{kind}: {ESTIMATE_KINDS[kind]}" for kind in kinds), *notes])
     return table
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
-from .options import Json, Name, Output, Picture, Seed, Seeds, Widths
+from .options import Dimension, Json, Name, Output, Picture, Seed, Seeds, TargetNorm, Widths
 from .pictures import save
 
 if TYPE_CHECKING:
@@ -17,15 +17,12 @@ if TYPE_CHECKING:
     import xarray as xr
     from rich.table import Table
 
-Dimension = Annotated[int, typer.Option(help="Input dimension D.")]
-Norm = Annotated[float, typer.Option(help="Norm of the target w*.")]
-
 
 def error_bars(
     *,
     dim: Dimension = 10,
     widths: Widths = "64,1024,16384",
-    target_norm: Norm = 1.0,
+    target_norm: TargetNorm = 1.0,
     learning_rate: Annotated[float, typer.Option(help="Base rate eta0.")] = 0.5,
     steps: Annotated[int, typer.Option(help="Gradient-descent steps.")] = 30,
     seeds: Seeds = 200,
@@ -63,7 +60,7 @@ def edge_of_stability(
     parametrization: Name = "mup",
     dim: Dimension = 10,
     widths: Widths = "64,1024,16384",
-    target_norm: Norm = 1.0,
+    target_norm: TargetNorm = 1.0,
     relative_rates: Annotated[
         str, typer.Option(help="Learning rates over the narrowest width's edge, comma-separated.")
     ] = "0.25,0.5,0.75,0.9,0.97,1.05",
@@ -129,10 +126,10 @@ def edge_table(runs: xr.Dataset, name: str) -> Table:
     """By width and learning rate: where the sharpness ends against 2/eta0, and when it reaches 0.9 of it."""
     from rich.table import Table
 
-    from ..simulations.edge import LEVEL
+    from ..simulations.edge import EDGE_SHARE
 
     table = Table(title=f"sharpness against 2/eta0 under {name}, means over {runs.sizes['seed']} seeds")
-    reached = f"reach {LEVEL:g} of 2/eta0"
+    reached = f"reach {EDGE_SHARE:g} of 2/eta0"
     for heading in (
         "N",
         "eta0 / edge",

@@ -15,7 +15,7 @@ from .options import Json, Seed
 def explore(
     *,
     dim: Annotated[int, typer.Option(help="Input dimension D.")] = 3,
-    target_norm: Annotated[float, typer.Option(help="Norm of the target w*.")] = 1.0,
+    target_norm: options.TargetNorm = 1.0,
     learning_rate: Annotated[
         float | None, typer.Option(help="Base rate eta0; default: just below the edge.")
     ] = None,

@@ -39,7 +39,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check every claim of the ledger and print the verdicts; exit code 1 if one is not upheld."""
-    from ..claims import CLAIMS, Settings, failed
+    from ..claims import CLAIMS, Settings, failed_entries
     from ..neural import load_images, resolve_device
     from ..records import require_writable
     from .console import print_json, print_ledger
@@ -63,7 +63,7 @@ def verify(
         print_ledger(entries, evidence=evidence or len(chosen) == 1)
     if report is not None:
         _write_report(entries, report, as_json=as_json)
-    if failed(entries) or len(entries) < len(chosen):
+    if failed_entries(entries) or len(entries) < len(chosen):
         raise typer.Exit(1)
 
 
@@ -91,7 +91,7 @@ def derive(
     as_json: Json = False,
 ) -> None:
     """Derive a statement step by step; without a name, list the statements. Exit code 1 if a step fails."""
-    from ..theory.symbolic import DERIVATIONS, derivation
+    from ..theory.symbolic import DERIVATIONS, build_derivation
     from .console import print_derivation, print_derivations, print_json, progress_bar, stdout
 
     if latex and (as_json or name is None):
@@ -103,11 +103,11 @@ def derive(
         found_all = []
         with progress_bar("deriving") as update:
             for known in DERIVATIONS:
-                found_all.append(derivation(known))
+                found_all.append(build_derivation(known))
                 update(len(found_all), len(DERIVATIONS))
         print_derivations(found_all, as_json=as_json)
         return
-    found = derivation(name)
+    found = build_derivation(name)
     if as_json:
         print_json(found.to_json())
     elif latex:

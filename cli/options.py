@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import invalid, require_known, require_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 Seed = Annotated[int, typer.Option(help="First seed of everything random.")]
@@ -26,7 +29,7 @@ Picture = Annotated[
     Path | None, typer.Option("--figure", help="Also draw the curves into this file (.png, .pdf).")
 ]
 Name = Annotated[str, typer.Option(help="ntp, mup, sp; depth-mup and 1/l for residual networks.")]
-Network = Annotated[
+NetworkName = Annotated[
     str,
     typer.Option(
         help="simple-convnet, convnet, resnet, vit, transformer, transformer-post, mlp, residual-mlp, "
@@ -42,6 +45,28 @@ Set = Annotated[
         "warmup=200 or quantities=sharpness,ntk_sharpness; an unknown name lists them. Repeatable.",
     ),
 ]
+OverAxes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--over",
+        help="NAME=VALUE,VALUE,... of any setting that --set knows, as an axis: warmup=0,200 or "
+        "frozen=none,first+second; parts of one value are joined by a plus. Repeatable.",
+    ),
+]
+Load = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--load",
+        help="NAME=VALUE of how a data set is read: split, limit (images of a class), side (pixels), and for "
+        "text level (word or byte), sequence and vocabulary. Repeatable.",
+    ),
+]
+Threads = Annotated[
+    int, typer.Option(help="Threads of each run; the bits of a result depend on them, not on --workers.")
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes on this machine; default: as many as the cores allow.")
+]
 DatasetName = Annotated[
     str,
     typer.Option(
@@ -54,6 +79,8 @@ Widths = Annotated[str, typer.Option("--widths", "--width", help="Widths, comma-
 Rates = Annotated[
     str, typer.Option("--learning-rate", "--learning-rates", help="Base rates eta0, comma-separated.")
 ]
+Dimension = Annotated[int, typer.Option(help="Input dimension D.")]
+TargetNorm = Annotated[float, typer.Option(help="Norm of the target w*.")]
 Every = Annotated[int | None, typer.Option(help="Steps between measurements; default: 16 intervals.")]
 
 
@@ -65,8 +92,64 @@ def numbers(text: str, name: str, example: str = "64,256,1024") -> tuple[float, 
         values = (math.nan,)
     overflown = any(map(math.isinf, values)) and "inf" not in text.lower()
     if overflown or any(map(math.isnan, values)):
-        raise invalid(name, text, accepted="numbers separated by commas", remedy=f"write {example}, say")
+        raise invalid(
+            name, text, accepted="numbers separated by commas", remedy=f"write {example}, for example"
+        )
     return values
+
+
+def pairs(texts: Sequence[str] | None, label: str, example: str) -> dict[str, str]:
+    """Values by name from texts `NAME=VALUE`, each name once."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise invalid(label, text, accepted="NAME=VALUE", remedy=f"pass {example}, for example")
+        if name in found:
+            raise invalid(
+                label, text, accepted=f"each name once, and {name} was given already", remedy="choose one"
+            )
+        found[name.strip()] = value
+    return found
+
+
+def axis_values(texts: Sequence[str] | None) -> dict[str, list[str | float]]:
+    """Values of every axis that `--over` names; texts that are numbers as such."""
+    given = pairs(texts, "--over", "warmup=0,200")
+    return {name: [plain(part.strip()) for part in text.split(",")] for name, text in given.items()}
+
+
+def plain(text: str) -> str | float:
+    """A text as a number, if it is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+_DATA_OPTIONS = {
+    "dataset": "--dataset", "folder": "--data-dir", "examples": "--examples", "download": "--download",
+}  # fmt: skip
+"""What has an option of its own, by the name that `--load` would have for it."""
+
+
+def data_options(
+    dataset: str, folder: Path | None, examples: int | None, texts: Sequence[str] | None, *, download: bool
+) -> dict[str, object]:
+    """Options that choose the data, as `runner.data_choice` takes them."""
+    found: dict[str, object] = {"dataset": dataset, "download": download}
+    if folder is not None:
+        found["folder"] = str(folder.resolve())
+    if examples is not None:
+        found["examples"] = examples
+    for name, text in pairs(texts, "--load", "sequence=64").items():
+        if name in _DATA_OPTIONS:
+            remedy = f"pass {_DATA_OPTIONS[name]}"
+            raise invalid("--load", name, accepted="names without an option of their own", remedy=remedy)
+        found[name] = plain(text)
+    return found
 
 
 def whole(width: float) -> int:

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import invalid, require_positive, require_whole
 from . import options
-from .options import Json, Output, Seed, Widths
+from .options import Dimension, Json, Output, Seed, TargetNorm, Widths
 from .pictures import save
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..figures.drawing import Drawing
     from ..theory import PlanarMap
 
-Dimension = Annotated[int, typer.Option(help="Input dimension D.")]
-TargetNorm = Annotated[float, typer.Option(help="Norm of the target w*.")]
 
 _MOST_POINTS, _MOST_STEPS = 20_000, 100_000
 """Learning rates of a diagram and steps of a drawn trajectory."""
@@ -88,7 +86,7 @@ def bifurcation(
     from .. import theory
     from ..figures.bifurcation import landmarks
     from ..records import save_record
-    from ..simulations.bifurcation import bifurcation as follow
+    from ..simulations.attractors import bifurcation_diagram
 
     require_positive("target norm", target_norm, example=3)
     planar = theory.PlanarMap(dim, target_norm, 1.0)
@@ -99,7 +97,7 @@ def bifurcation(
             remedy="pass --from 0.5 --to 2, say",
         )  # fmt: skip
     options.check_outputs(output, figure)
-    record = follow(dim, target_norm, factors=np.linspace(low, high, points).tolist())
+    record = bifurcation_diagram(dim, target_norm, factors=np.linspace(low, high, points).tolist())
     if output is not None:
         save_record(record, output)
     if figure is not None:

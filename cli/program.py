@@ -74,9 +74,9 @@ for _panel, _commands in COMMANDS.items():
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's way of calling
     if wanted:
-        from ..records import versions
+        from importlib.metadata import version
 
-        typer.echo(versions()["superconsistency"])
+        typer.echo(version("superconsistency"))
         raise typer.Exit
 
 

@@ -13,7 +13,11 @@ from .options import Json, Seed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEDGER, FIGURES, REPORT = Path("results/ledger.json"), Path("docs/figures"), Path("results/report.html")
+LEDGER, FIGURES_FOLDER, REPORT = (
+    Path("results/ledger.json"),
+    Path("docs/figures"),
+    Path("results/report.html"),
+)
 """Where `make verify` keeps the ledger, where the figures are, and where the report goes."""
 
 
@@ -27,7 +31,7 @@ def report(
         Path | None, typer.Option(help=f"JSON of verify --output; default: {LEDGER}, if it is there.")
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help=f"Folder of figures; default: {FIGURES}, if it is there.")
+        Path | None, typer.Option(help=f"Folder of figures; default: {FIGURES_FOLDER}, if it is there.")
     ] = None,
     output: Annotated[Path, typer.Option(help="The page.")] = REPORT,
     seed: Seed = 0,
@@ -62,14 +66,14 @@ def write_page(
     InputError
         If there is nothing to show, a part cannot be read, or the page cannot be written.
     """
-    from ..figures import FIGURES as GALLERY
+    from ..experiments.gallery import figure_list
     from ..records import require_writable
     from ..report import Contents, read_figures, summarise, write_report
     from .console import progress_bar
 
     require_writable(output)
-    folder = figures or (FIGURES if FIGURES.is_dir() else None)
-    titles = {name: spec.title for name, spec in GALLERY.items()}
+    folder = figures or (FIGURES_FOLDER if FIGURES_FOLDER.is_dir() else None)
+    titles = {name: entry.title for name, entry in figure_list().items()}
     pictures = [] if folder is None else read_figures(folder, titles)
     if ledger is None and not pictures and not results:
         raise invalid(

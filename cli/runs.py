@@ -43,7 +43,7 @@ def simulate(
     parametrization: Name = "mup",
     dim: Annotated[int, typer.Option(help="Input dimension D.")] = 20,
     widths: Widths = "64,256,1024",
-    target_norm: Annotated[float, typer.Option(help="Norm of the target w*.")] = 1.0,
+    target_norm: options.TargetNorm = 1.0,
     learning_rate: Rates = "0.5",
     steps: Annotated[int, typer.Option(help="Gradient-descent steps.")] = 200,
     seeds: Seeds = 10,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import invalid, require_whole
+from ..errors import invalid, require_known
 from . import options
+from .carrying_out import Where, carried_out, looked, planned, print_failures
 from .options import (
     DataDir,
     DatasetName,
@@ -18,17 +20,21 @@ from .options import (
     Every,
     Examples,
     Json,
+    Load,
     Name,
-    Network,
+    NetworkName,
     OptimizerName,
     Output,
+    OverAxes,
     Picture,
     Seed,
     Seeds,
     Set,
+    Threads,
     Widths,
 )
-from .runs import earlier_record, interruptible, show_record
+from .runs import show_record
+from .sweeps import joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
 
     from ..neural import Dataset, TrainingConfig
     from ..neural.coordinates import CoordinateReport
+    from ..runner import Sweep
 
 _Rates = Annotated[
     str | None,
@@ -59,13 +66,15 @@ _Points = Annotated[
 ]
 _Kept = Annotated[Path | None, typer.Option(help="Where to keep the record; default: results/train-....nc.")]
 
+_OneProcess = Annotated[int, typer.Option(help="Processes on this machine.")]
+
 _RATES = {"sgd": "0.5", "adam": "0.003", "adamw": "0.003"}
 """Learning rates where none is given."""
 
 
 def train(
     *,
-    network: Network = "simple-convnet",
+    network: NetworkName = "simple-convnet",
     parametrization: Name = "mup",
     optimizer: OptimizerName = "sgd",
     widths: Widths = "32,64,128",
@@ -76,79 +85,103 @@ def train(
     every: Every = None,
     measure_points: _Points = "iterate",
     augment: _Augment = False,
+    over: OverAxes = None,
     settings: Set = None,
     dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     download: Download = False,
     examples: Examples = None,
+    load: Load = None,
     as_published: _AsPublished = False,
     output: _Kept = None,
     figure: Picture = None,
     seed: Seed = 0,
+    workers: _OneProcess = 1,
+    threads: Threads = 1,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Train a network over widths, learning rates and seeds, measuring loss and curvature on the way.
 
-    A killed run goes on where it was when it is called again, and ends with the same bits.
+    Rerun the same command to resume a killed run; results are bit-identical.
     """
-    from .. import neural
-    from ..neural.settings import named_config
+    from ..runner import NetworkModel, data_choice, make_sweep
+
+    axes = options.axis_values(over)
+    given = {"steps": str(steps), "measure_points": measure_points, "measure_every": str(max(1, steps // 16))}
+    given = {name: text for name, text in given.items() if name not in axes}
+    given |= {} if every is None else {"measure_every": str(every)}
+    given |= {"augmentation": "standard"} if augment else {}
+    given |= {"as_published": _every_oddity()} if as_published else {}
+    given |= options.pairs(settings, "--set", "warmup=200")
+    data = options.data_options(dataset, data_dir, examples, load, download=download)
+    require_known("optimizer", optimizer, _RATES)
+    rates = options.numbers(learning_rate or _RATES[optimizer], "learning rate", "0.5,1,2")
+    grid = {
+        "parametrization": parametrization, "architecture": network, "optimizer": optimizer,
+        "width": [options.whole(width) for width in options.numbers(widths, "width")],
+        "learning_rate": list(rates),
+        "seed": list(options.seeds(seed, seeds)),
+    }  # fmt: skip
+    if "batch_size" not in {*axes, *given}:
+        grid["batch_size"] = batch_size
+    pairs = tuple(f"{name}={text}" for name, text in given.items())
+    model = NetworkModel(pairs, data_choice({"seed": seed} | data), threads, device)
+    asked, where = make_sweep(model, [joined(grid, axes)]), Where(workers, threads=threads)
+    record, kept = _trained(asked, output, figure, where, quiet=as_json)
+    shown = [name for name in ("loss", "sharpness") if name in record]
+    show_record(record, shown, kept, figure, as_json=as_json)
+
+
+def _every_oddity() -> str:
     from ..neural.training import PUBLISHED
-    from .console import stderr
 
-    config = named_config(
-        network,
-        parametrization,
-        optimizer,
-        settings or (),
-        steps=steps,
-        batch_size=_batch_size(batch_size),
-        augmentation=neural.Augmentation() if augment else None,
-        measure_every=max(1, steps // 16) if every is None else every,
-        measure_points=measure_points,
-        as_published=tuple(PUBLISHED) if as_published else (),
-    )
-    grid = neural.Grid(
-        config,
-        tuple(options.whole(width) for width in options.numbers(widths, "width")),
-        options.numbers(learning_rate or _RATES[optimizer], "learning rate", "0.5,1,2"),
-        options.seeds(seed, seeds),
-    )
-    data = _fitting(config, dataset, data_dir, download=download, examples=examples, seed=seed)
-    data = data.to(place := neural.resolve_device(device))
-    kept = output or _default_output(grid.empty(data), config.parametrization.name)
+    return "+".join(PUBLISHED)
+
+
+def _trained(
+    asked: Sweep, output: Path | None, figure: Path | None, where: Where, *, quiet: bool
+) -> tuple[xr.Dataset, Path]:
+    """The record of a sweep and where it is kept; until it is whole its runs are in a folder beside it."""
+    from ..records import RUN_DIMENSIONS, save_record
+    from ..records.results import open_results
+    from ..runner import look
+
+    several = [name for name, values in asked.axes.items() if len(values) > 1]
+    further = [name for name in several if name not in RUN_DIMENSIONS]
+    if figure is not None and further:
+        raise invalid(
+            "--figure", str(figure), accepted=f"one value of {', '.join(further)}",
+            remedy="leave it out, or draw one value at a time",
+        )  # fmt: skip
+    kept = output or _default_output(asked)
     options.check_outputs(kept, figure)
-    if not as_json:
-        stderr().print(f"training on {data.name} ({data.examples} examples), device {place}; keeping {kept}")
-    result = _trained(grid, data, kept)
-    shown = [name for name in ("loss", "sharpness") if name in result]
-    show_record(result, shown, kept, figure, as_json=as_json)
+    folder = kept.with_name(f"{kept.stem}.runs")
+    plan = planned(asked, folder)
+    found = looked(plan, folder)
+    carried_out(plan, folder, where, found, retry=True, quiet=quiet)
+    found = look(plan, folder)
+    if found.failures:
+        print_failures(plan, found)
+        raise typer.Exit(1)
+    record = squeezed(open_results(folder).load())
+    save_record(record, kept)
+    shutil.rmtree(folder, ignore_errors=True)
+    return record, kept
 
 
-def _trained(grid: object, data: Dataset, kept: Path) -> xr.Dataset:
-    """The record of a grid, kept on the way and gone on from."""
-    from .. import neural
-    from ..records import RecordKeeper
-    from .console import progress_bar
+def squeezed(results: xr.Dataset) -> xr.Dataset:
+    """Results without the axes that have one value; width, learning rate, seed and step stay."""
+    from ..records import RUN_DIMENSIONS
 
-    keeper = RecordKeeper(kept)
-    with interruptible(keeper), progress_bar("training") as progress:
-        record: xr.Dataset = neural.train_grid(
-            grid,  # type: ignore[arg-type] # a Grid, whose module is loaded late
-            data,
-            on_progress=progress,
-            on_measurement=keeper.keep_partial,
-            resume=earlier_record(keeper),
-            checkpoint=neural.Checkpoint(kept.with_name(f"{kept.stem}.checkpoint")),
-        )
-        keeper.keep_whole(record)
-    return record
+    kept = {*RUN_DIMENSIONS, "step"}
+    single = [name for name, size in results.sizes.items() if size == 1 and name not in kept]
+    return results.isel(dict.fromkeys(single, 0), drop=True)
 
 
 def coordinate_check(
     *,
-    network: Network = "simple-convnet",
+    network: NetworkName = "simple-convnet",
     parametrization: Name = "mup",
     optimizer: OptimizerName = "sgd",
     size: Annotated[str, typer.Option(help="width or depth: what varies.")] = "width",
@@ -254,20 +287,8 @@ def _fitting(
     return neural.load_dataset(name, folder, download=download, progress=True, examples=examples, seed=seed)
 
 
-def _batch_size(text: str) -> int | None:
-    """A number, or None for all examples."""
-    if text == "all":
-        return None
-    values = options.numbers(text, "batch size", "128 or all")
-    if len(values) > 1:
-        raise invalid("batch size", text, accepted="one number, or all", remedy="pass 128, say")
-    require_whole("batch size", values[0], least=1, example=128)
-    return int(values[0])
-
-
-def _default_output(record: xr.Dataset, name: str) -> Path:
-    """A label that differs between configurations, so that no result replaces another's."""
-    identity = "".join(str(record.attrs[key]) for key in ("configuration", "seeds", "data_hash"))
-    identity += str([record[axis].to_numpy().tolist() for axis in ("width", "learning_rate")])
-    label = name.replace("/", "-over-")
-    return Path("results") / f"train-{label}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.nc"
+def _default_output(asked: Sweep) -> Path:
+    """A path that differs between configurations, so that no result replaces another's."""
+    label = str(asked.axes["parametrization"][0]).replace("/", "-over-")
+    identity = repr((asked.model, asked.cells)).encode()
+    return Path("results") / f"train-{label}-{hashlib.sha256(identity).hexdigest()[:8]}.nc"

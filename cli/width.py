@@ -9,7 +9,7 @@ import typer
 
 from ..errors import invalid, require_distinct
 from . import options
-from .options import Json, Output, Picture, Seed, Seeds, Widths
+from .options import Dimension, Json, Output, Picture, Seed, Seeds, TargetNorm, Widths
 from .pictures import save
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..simulations.optimum import RateDrift, WidthCheck
-    from ..stats.width import WidthVerdict
+    from ..stats.dependence import SizeVerdict
     from ..theory import Parametrization
 
 _DECADES = "64,256,1024,4096,16384,65536,1e6,1e7,1e8,1e9"
@@ -28,8 +28,6 @@ _DECADES = "64,256,1024,4096,16384,65536,1e6,1e7,1e8,1e9"
 Names = Annotated[
     str, typer.Option("--parametrizations", "--parametrization", help="ntp, mup, sp, comma-separated.")
 ]
-Dimension = Annotated[int, typer.Option(help="Input dimension D.")]
-Norm = Annotated[float, typer.Option(help="Norm of the target w*.")]
 Rate = Annotated[
     float | None,
     typer.Option(help="Base rate eta0; default: half the largest stable rate of the narrowest width."),
@@ -38,7 +36,7 @@ SlowRate = Annotated[
     float | None,
     typer.Option(help="Base rate eta0; default: a tenth of the largest stable one, so that time is long."),
 ]
-Window = Annotated[
+FitWindow = Annotated[
     str | None,
     typer.Option(help="First and last step of the fits in time; default: 1 until the loss halves."),
 ]
@@ -49,7 +47,7 @@ def width_check(
     parametrizations: Names = "mup,ntp,sp",
     dim: Dimension = 20,
     widths: Widths = _DECADES,
-    target_norm: Norm = 1.0,
+    target_norm: TargetNorm = 1.0,
     learning_rate: Rate = None,
     steps: Annotated[int, typer.Option(help="Gradient-descent steps.")] = 40,
     seeds: Seeds = 20,
@@ -97,7 +95,7 @@ def optimum(
     parametrizations: Names = "mup,ntp,sp",
     dim: Dimension = 20,
     widths: Widths = _DECADES,
-    target_norm: Norm = 1.0,
+    target_norm: TargetNorm = 1.0,
     step: Annotated[int, typer.Option(help="Last step that counts.")] = 10,
     objective: Annotated[
         str, typer.Option(help="mean: of the loss over steps 1 to --step; last: the loss at --step.")
@@ -145,10 +143,10 @@ def deviation(
     parametrization: options.Name = "mup",
     dim: Dimension = 20,
     widths: Widths = "64,256,1024,4096,16384",
-    target_norm: Norm = 1.0,
+    target_norm: TargetNorm = 1.0,
     learning_rate: SlowRate = None,
     steps: Annotated[int, typer.Option(help="Gradient-descent steps, at least 2.")] = 100,
-    window: Window = None,
+    window: FitWindow = None,
     seeds: Seeds = 20,
     output: Output = None,
     figure: Picture = None,
@@ -216,7 +214,7 @@ def slope_table(checks: Mapping[str, WidthCheck]) -> Table:
                 f"{check.learning_rate:.3g}",
                 f"{int(every['step'])}",
                 _slope(every),
-                f"{level.wide_slopes.attrs['least_width']:g}",
+                f"{level.wide_slopes.attrs['least_size']:g}",
                 _slope(wide),
                 "none" if math.isnan(change) else f"{change:+.2%}",
             )
@@ -350,7 +348,7 @@ def _slope(one: xr.Dataset) -> str:
     return "none" if math.isnan(slope) else f"{slope:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
-def _judged(found: WidthVerdict) -> dict[str, Any]:
+def _judged(found: SizeVerdict) -> dict[str, Any]:
     """A verdict for JSON."""
     parts = {"slopes": found.slopes, "wide_slopes": found.wide_slopes}
     return {
@@ -359,7 +357,7 @@ def _judged(found: WidthVerdict) -> dict[str, Any]:
         "independent_from": found.independent_from,
         **{
             name: {str(key): part.to_numpy().tolist() for key, part in slopes.variables.items()}
-            | {"widths": [slopes.attrs["least_width"], slopes.attrs["greatest_width"]]}
+            | {"widths": [slopes.attrs["least_size"], slopes.attrs["greatest_size"]]}
             for name, slopes in parts.items()
         },
     }

@@ -2,16 +2,16 @@
 
 from .coordinates import draw_coordinates, draw_sizes
 from .curves import draw_curves, draw_edge, draw_transfer
-from .drawing import SCALES, Drawing, FigureSettings, draw_record, save_drawing, save_picture
-from .gallery import FIGURES, draw_figure
+from .drawing import FIGURE_SCALES, Drawing, FigureSettings, draw_record, save_drawing, save_picture
+from .gallery import FIGURES
 from .interactive import PortraitDefaults, interactive_portrait, write_portrait
 from .portrait import PLANES, Plane, draw_basins, draw_orbit, draw_portrait
 from .style import paper_style
 
 __all__ = [
     "FIGURES",
+    "FIGURE_SCALES",
     "PLANES",
-    "SCALES",
     "Drawing",
     "FigureSettings",
     "Plane",
@@ -20,7 +20,6 @@ __all__ = [
     "draw_coordinates",
     "draw_curves",
     "draw_edge",
-    "draw_figure",
     "draw_orbit",
     "draw_portrait",
     "draw_record",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ..simulations.bifurcation import bifurcation as follow
+from ..simulations.attractors import bifurcation_diagram
 from ..theory import PlanarMap
 from .drawing import Drawing
 from .style import COLUMN, PALETTE
@@ -34,7 +34,7 @@ def draw_attractor(axes: Axes, record: xr.Dataset) -> Axes:
     axes
         Drawn into and returned.
     record
-        From `simulations.bifurcation`.
+        From `simulations.attractors.bifurcation_diagram`.
     """
     over_edge = record["sharpness"] * record["learning_rate"] / 2
     mu = np.repeat(record["factor"].to_numpy(), record.sizes["sample"])
@@ -55,7 +55,7 @@ def draw_exponents(axes: Axes, record: xr.Dataset) -> Axes:
     axes
         Drawn into and returned.
     record
-        From `simulations.bifurcation`.
+        From `simulations.attractors.bifurcation_diagram`.
     """
     mu = record["factor"].to_numpy()
     for name, colour, label in (
@@ -94,7 +94,7 @@ def mark_bifurcations(axes: Axes, planar: PlanarMap, *, labels: bool = False) ->
 
 
 def bifurcation_figure(record: xr.Dataset, planar: PlanarMap) -> Drawing:
-    """Attractor above exponents, for a record of `simulations.bifurcation` and a map of the same target.
+    """Attractor above exponents, for a record of `bifurcation_diagram` and a map of the same target.
 
     Its numbers are the learning rates, over the edge, at which periods first occur, and of chaos.
     """
@@ -151,7 +151,7 @@ def bifurcation(settings: FigureSettings) -> Drawing:
     """Attractor and Lyapunov exponents of the infinite-width map, from half the edge to divergence."""
     dimension, norm, low, high, points = 20, 3.0, 0.5, 2.0, 1500
     planar = PlanarMap(dimension, norm, 1.0)
-    record = follow(dimension, norm, factors=np.linspace(low, high, points).tolist())
+    record = bifurcation_diagram(dimension, norm, factors=np.linspace(low, high, points).tolist())
     settings.on_progress(1, 1)
     drawing = bifurcation_figure(record, planar)
     configuration = {"dimension": dimension, "target_norm": norm, "from": low, "to": high, "points": points}

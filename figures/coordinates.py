@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ..neural import TrainingConfig, network
-from ..neural.coordinates import CoordinateCheck, coordinate_check
 from ..stats.power_laws import power_law_fit
-from ..stats.verdicts import all_of, within
+from ..stats.verdicts import Within, all_of
 from ..theory import parametrization, width_exponents
 from .drawing import Drawing
 from .style import PAGE, PALETTE, paper_style
-from .training import Workshop
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +30,10 @@ _FLAT = 0.1
 
 def figure_28(settings: FigureSettings) -> Drawing:
     """Mean activation of every layer against width in the first four steps, ConvNet under muP (Figure 28)."""
-    work = Workshop(settings, ())
+    from ..neural import TrainingConfig, load_images, network, resolve_device  # noqa: PLC0415 - loads PyTorch
+    from ..neural.coordinates import CoordinateCheck, coordinate_check  # noqa: PLC0415
+
+    data = load_images(settings.data_dir, download=settings.download).to(resolve_device(settings.device))
     check = CoordinateCheck(
         TrainingConfig(parametrization("mup"), architecture=network("convnet")),
         _RATE,
@@ -41,7 +41,7 @@ def figure_28(settings: FigureSettings) -> Drawing:
         steps=_STEPS,
         seeds=tuple(range(settings.seed, settings.seed + _SEEDS)),
     )
-    report = coordinate_check(check, work.data, examples=128, on_progress=settings.on_progress)
+    report = coordinate_check(check, data, examples=128, on_progress=settings.on_progress)
     sizes = report.record["later_activation"].dropna("seed", how="all")
     figure, panels = plt.subplots(1, len(_STEPS), figsize=(PAGE, 2.5), sharey=True)
     for panel, step in zip(panels, _STEPS, strict=True):
@@ -56,10 +56,12 @@ def figure_28(settings: FigureSettings) -> Drawing:
             fit = power_law_fit(check.sizes, runs, generator=generator, paired=False)
             numbers[f"{layer}, step {step}: exponent in width"] = fit.exponent
             numbers[f"{layer}, step {step}: interval"] = fit.interval
-    configuration = work.provenance(
-        widths=check.sizes, steps=_STEPS, learning_rate=_RATE, seeds=_SEEDS, batch=128, network="convnet"
-    )
-    return Drawing(figure, f"{work.data.name}: {_verdict(numbers)}", numbers, configuration)
+    configuration = {
+        "data": data.name, "data_hash": data.hash, "examples": data.examples, "seed": settings.seed,
+        "scale": settings.scale, "widths": check.sizes, "steps": _STEPS, "learning_rate": _RATE,
+        "seeds": _SEEDS, "batch": 128, "network": "convnet",
+    }  # fmt: skip
+    return Drawing(figure, f"{data.name}: {_verdict(numbers)}", numbers, configuration)
 
 
 def draw_sizes(axes: Axes, sizes: Any) -> Axes:
@@ -122,7 +124,7 @@ def _verdict(numbers: dict[str, Any]) -> str:
 def score(numbers: dict[str, Any]) -> str:
     """Figure 28's claim, from the intervals of all exponents before the readout."""
     return all_of(
-        within(interval, _FLAT)
+        Within(_FLAT).judge(interval)
         for name, interval in numbers.items()
         if name.endswith("interval") and not name.startswith("readout")
     )

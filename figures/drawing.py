@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib.pyplot as plt
 
-from ..errors import require_known
+from ..errors import as_path, require_flag, require_known, require_whole
 from ..records import to_json, versions, write_atomically
 from .curves import draw_curves, draw_edge
 from .style import COLUMN, paper_style
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from ..errors import PathText
+
 
 @dataclass(frozen=True)
 class FigureSettings:
@@ -28,7 +30,8 @@ class FigureSettings:
     Attributes
     ----------
     scale
-        `laptop`: at most half an hour on two cores; `paper`: as published, or with more seeds.
+        `smoke`: seconds, for tests, of experiments only; `laptop`: at most fifteen minutes on two cores,
+        thirty for Figure 1; `paper`: as published, or with more seeds.
     seed
         First seed.
     device
@@ -38,8 +41,10 @@ class FigureSettings:
     on_progress
         Called with (done, in all).
     keep
-        Folder in which runs of networks are kept: a figure that was killed goes on where it was, and one that
-        is drawn again trains nothing. None keeps nothing.
+        Folder in which runs are kept: a figure that was killed resumes, and one that is drawn or scored again
+        runs nothing. None keeps nothing.
+    workers
+        Processes that runs are done in; None is as many as the cores allow.
     """
 
     scale: str = "laptop"
@@ -49,12 +54,33 @@ class FigureSettings:
     download: bool = False
     on_progress: Callable[[float, float], None] = field(default=lambda done, total: None)  # noqa: ARG005
     keep: Path | None = None
+    workers: int | None = 1
+
+    if TYPE_CHECKING:  # what may be passed, which is more than what is kept
+
+        def __init__(  # noqa: PLR0917 - as many as there are fields
+            self,
+            scale: str = ...,
+            seed: int = ...,
+            device: str = ...,
+            data_dir: PathText | None = ...,
+            download: bool = ...,  # noqa: FBT001
+            on_progress: Callable[[float, float], None] = ...,
+            keep: PathText | None = ...,
+            workers: int | None = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
-        require_known("scale", self.scale, SCALES)
+        require_known("scale", self.scale, FIGURE_SCALES)
+        require_whole("seed", self.seed, least=0, example=0)
+        require_flag("download", self.download)
+        for name in ("data_dir", "keep"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_path(name, getattr(self, name)))
 
 
-SCALES = ("laptop", "paper")
+LAPTOP_AND_PAPER = ("laptop", "paper")
+FIGURE_SCALES = ("smoke", *LAPTOP_AND_PAPER)
 
 
 class Drawing(NamedTuple):
@@ -67,7 +93,7 @@ class Drawing(NamedTuple):
     configuration: dict[str, Any]
 
 
-def save_drawing(drawing: Drawing, stem: Path) -> list[Path]:
+def save_drawing(drawing: Drawing, stem: PathText) -> list[Path]:
     """Write a figure as PDF and PNG, with its numbers, configuration and versions beside it as JSON."""
     provenance = {
         "verdict": drawing.verdict,
@@ -75,7 +101,8 @@ def save_drawing(drawing: Drawing, stem: Path) -> list[Path]:
         "configuration": drawing.configuration,
         "versions": versions(),
     }
-    paths = [stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png", ".json")]
+    place = as_path("figure", stem)
+    paths = [place.with_name(place.name + suffix) for suffix in (".pdf", ".png", ".json")]
     text = json.dumps(to_json(provenance), indent=2, sort_keys=True, allow_nan=False) + "\n"
     for path in paths[:2]:
         save_picture(drawing.figure, path)
@@ -84,8 +111,9 @@ def save_drawing(drawing: Drawing, stem: Path) -> list[Path]:
     return paths
 
 
-def save_picture(figure: Figure, path: Path) -> None:
+def save_picture(figure: Figure, path: PathText) -> None:
     """Write one picture, the same bytes for the same figure: no date is kept."""
+    path = as_path("picture", path)
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower())
     with paper_style():
         write_atomically(path, lambda place: figure.savefig(place, metadata=metadata))

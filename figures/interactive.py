@@ -19,7 +19,7 @@ from .style import PALETTE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLANES = ("state", "universal", "curvature")
+INTERACTIVE_PLANES = ("state", "universal", "curvature")
 """(a, p); the universal coordinates (x, y); the largest eigenvalues of the Hessian's parts G and R."""
 
 LONGEST = 1000
@@ -51,7 +51,7 @@ class PortraitDefaults:
     seed
         Seed of the finite network's weights, from 0 to 2^32 - 1.
     plane
-        One of `PLANES`.
+        One of `INTERACTIVE_PLANES`.
 
     Raises
     ------
@@ -72,7 +72,7 @@ class PortraitDefaults:
         require_whole("width", self.width, least=1, example=64, most=math.inf)
         require_whole("number of steps", self.steps, least=1, example=60, most=LONGEST)
         require_whole("seed", self.seed, least=0, example=0, most=_LARGEST_SEED)
-        require_known("plane", self.plane, PLANES)
+        require_known("plane", self.plane, INTERACTIVE_PLANES)
 
 
 def near_edge(dimension: int, target_norm: float) -> float:

@@ -9,8 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..simulations import Ensemble, iterate, schedule, simulate
-from ..simulations.basins import Outcome, find_outcomes
-from ..simulations.bifurcation import LONGEST_PERIOD, detect_period
+from ..simulations.attractors import LONGEST_PERIOD, detect_period
+from ..simulations.basins import OrbitFate, find_outcomes
 from ..theory import IsotropicTarget, PlanarMap, PlanarState, parametrization
 from .curves import width_label
 from .drawing import Drawing
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .drawing import FigureSettings
-    from .portrait import Points, Window
+    from .portrait import Points, View
 
 _SETTLE, _LONGEST_DRAWN = 20_000, 16
 """Steps before a cycle is looked for, and the longest period whose points are ringed."""
@@ -123,7 +123,7 @@ def _row(
     factors: Mapping[str, float],
     layers: Layers,
     settings: FigureSettings,
-    limits: Window,
+    limits: View,
 ) -> tuple[Figure, dict[str, Any]]:
     """A portrait for each learning rate, with one legend; the figure and the numbers of every panel.
 
@@ -147,7 +147,7 @@ def _row(
     return figure, numbers
 
 
-def _panel(panel: Axes, planar: PlanarMap, layers: Layers, limits: Window | None = None) -> dict[str, Any]:
+def _panel(panel: Axes, planar: PlanarMap, layers: Layers, limits: View | None = None) -> dict[str, Any]:
     """One portrait with its overlays, and its numbers."""
     plane = plane_of(layers.plane)
     draw_portrait(panel, planar, limits, plane=plane, basins=layers.basins)
@@ -218,37 +218,37 @@ def _cycle(planar: PlanarMap) -> PlanarState:
 def _fate(planar: PlanarMap, period: int) -> str:
     """What the orbit from initialisation comes to, in words."""
     fate = find_outcomes(planar, planar.start, _SETTLE)
-    if fate.outcome == Outcome.MINIMIZER:
+    if fate.outcome == OrbitFate.MINIMIZER:
         ratio = float(planar.minimizer_sharpness(fate.last.p)) * planar.learning_rate / 2
         return f"reaches a minimizer of sharpness {ratio:.3f} times 2/eta0 in {int(fate.steps)} steps"
-    if fate.outcome == Outcome.UNSTABLE_ACROSS:
+    if fate.outcome == OrbitFate.UNSTABLE_ACROSS:
         return "comes to a minimizer that is unstable across the target, which finite networks leave"
-    if fate.outcome == Outcome.DIVERGED:
+    if fate.outcome == OrbitFate.DIVERGED:
         return f"diverges at step {int(fate.steps)}"
     if period:
         return f"settles on period {period}"
     return f"stays bounded and keeps to no period up to {LONGEST_PERIOD}"
 
 
-def _shares(planar: PlanarMap, shown: Window, layers: Layers) -> dict[str, float]:
+def _shares(planar: PlanarMap, shown: View, layers: Layers) -> dict[str, float]:
     """Shares of the shown starts by what they come to, and by the ellipse if that is drawn."""
     left, right, bottom, top = shown
     grid = np.meshgrid(np.linspace(left, right, 91)[1:-1:2], np.linspace(bottom, top, 91)[1:-1:2])
     starts = plane_of(layers.plane).states(planar, *grid)
     fates = find_outcomes(planar, starts, 4000)
-    known = fates.outcome != Outcome.NO_NETWORK
+    known = fates.outcome != OrbitFate.NO_NETWORK
     found = fates.outcome[known]
     shares = {
         f"share of starts: {kind.name.lower().replace('_', ' ')}": float(
             np.mean(fates.outcome[known] == kind)
         )
-        for kind in Outcome
-        if kind != Outcome.NO_NETWORK
+        for kind in OrbitFate
+        if kind != OrbitFate.NO_NETWORK
     }
     if layers.ellipse and planar.mu < 2:
         x, y = planar.to_universal(PlanarState(starts.a[known], starts.p[known]))
         inside = x**2 / (2 + planar.mu) + y**2 / (2 - planar.mu) < 2
-        diverged = found == Outcome.DIVERGED
+        diverged = found == OrbitFate.DIVERGED
         shares["bounded share inside the ellipse"] = float(np.mean(~diverged[inside]))
         shares["diverging share outside the ellipse"] = float(np.mean(diverged[~inside]))
     return shares

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..errors import require_known
-from ..simulations.basins import Outcome, find_outcomes
+from ..simulations.basins import OrbitFate, find_outcomes
 from ..theory import PlanarState, UniversalState
 from .style import PALETTE
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
     from ..theory import Array, PlanarMap
 
-Window = tuple[float, float, float, float]
+View = tuple[float, float, float, float]
 Points = tuple["Array", "Array"]
 
 _FIELD, _FINE = 300, 240
 """Points along each side of the grids for the vector field and for the basins."""
 
 _BASINS = {
-    Outcome.MINIMIZER: ("to a stable minimizer", PALETTE[2], 0.13),
-    Outcome.PERIOD_TWO: ("to period two", PALETTE[5], 0.30),
-    Outcome.OTHER: ("other bounded", PALETTE[4], 0.30),
-    Outcome.DIVERGED: ("diverges", PALETTE[1], 0.38),
-    Outcome.UNSTABLE_ACROSS: ("to a minimizer unstable across", PALETTE[3], 0.30),
+    OrbitFate.MINIMIZER: ("to a stable minimizer", PALETTE[2], 0.13),
+    OrbitFate.PERIOD_TWO: ("to period two", PALETTE[5], 0.30),
+    OrbitFate.OTHER: ("other bounded", PALETTE[4], 0.30),
+    OrbitFate.DIVERGED: ("diverges", PALETTE[1], 0.38),
+    OrbitFate.UNSTABLE_ACROSS: ("to a minimizer unstable across", PALETTE[3], 0.30),
 }
 """Words, colour and strength by outcome; they differ in lightness too."""
 
@@ -85,10 +85,10 @@ class Plane:
     states: Callable[[PlanarMap, Array, Array], PlanarState]
     quantities: tuple[str, str]
     measured: Callable[[PlanarMap, Array, Array], Points]
-    window: Callable[[PlanarMap], Window]
+    window: Callable[[PlanarMap], View]
 
 
-def window(planar: PlanarMap) -> Window:
+def window(planar: PlanarMap) -> View:
     """Limits (a, a, p, p) that hold the start, the minimizers and the edge."""
     s, kappa = planar.target_norm, math.sqrt(planar.coupling)
     return (-0.35 * s, 1.75 * s, 0.0, max(1.6 * kappa * s, 1.35 / planar.learning_rate))
@@ -102,7 +102,7 @@ def _universal(planar: PlanarMap, state: PlanarState) -> Points:
     return x, y
 
 
-def _universal_window(planar: PlanarMap) -> Window:
+def _universal_window(planar: PlanarMap) -> View:
     """Limits that hold the invariant ellipse, or the edge where that is larger."""
     right = 1.08 * math.sqrt(2 * (2 + planar.mu))
     return (0.0, right, 0.0, 1.08 * max(math.sqrt(2 * max(2 - planar.mu, 0.0)), math.sqrt(2)))
@@ -122,7 +122,7 @@ def _from_curvatures(planar: PlanarMap, residual: Array, gauss_newton: Array) ->
     return PlanarState(planar.target_norm - np.asarray(residual) / math.sqrt(planar.coupling), p)
 
 
-def _curvature_window(planar: PlanarMap) -> Window:
+def _curvature_window(planar: PlanarMap) -> View:
     a, _, bottom, top = window(planar)
     return (0.0, math.sqrt(planar.coupling) * (planar.target_norm - a), 2 * bottom, 2 * top)
 
@@ -171,7 +171,7 @@ def plane_of(name: str) -> Plane:
 def draw_portrait(
     axes: Axes,
     planar: PlanarMap,
-    limits: Window | None = None,
+    limits: View | None = None,
     *,
     plane: str | Plane = "ap",
     basins: bool = False,
@@ -210,7 +210,7 @@ def draw_portrait(
     return axes
 
 
-def draw_basins(axes: Axes, planar: PlanarMap, limits: Window, *, plane: str | Plane = "ap") -> Axes:
+def draw_basins(axes: Axes, planar: PlanarMap, limits: View, *, plane: str | Plane = "ap") -> Axes:
     """A pale background that says what each start comes to: a minimizer, period two, other, divergence."""
     plane = plane_of(plane) if isinstance(plane, str) else plane
     left, right, bottom, top = limits
@@ -218,7 +218,7 @@ def draw_basins(axes: Axes, planar: PlanarMap, limits: Window, *, plane: str | P
     centres = (np.linspace(low + cell / 2, high - cell / 2, _FINE) for low, high, cell in sides)
     outcome = find_outcomes(planar, plane.states(planar, *np.meshgrid(*centres)), 4000).outcome
     axes.imshow(
-        np.ma.masked_equal(outcome, int(Outcome.NO_NETWORK)),
+        np.ma.masked_equal(outcome, int(OrbitFate.NO_NETWORK)),
         extent=(left, right, bottom, top), origin="lower", aspect="auto", interpolation="nearest",
         cmap=ListedColormap([_pale(kind) for kind in _BASINS]), vmin=-0.5, vmax=len(_BASINS) - 0.5, zorder=0,
     )  # fmt: skip
@@ -282,20 +282,20 @@ def legend_handles(panels: Sequence[Axes], *, plane: str = "ap") -> list[Artist]
     return handles
 
 
-def _common(outcomes: Any) -> set[Outcome]:
+def _common(outcomes: Any) -> set[OrbitFate]:
     """Outcomes that are seen: those of more than one start in 500."""
     kinds, counts = np.unique(np.ma.compressed(outcomes), return_counts=True)
-    return {Outcome(int(kind)) for kind in kinds[counts > outcomes.size / 500]}
+    return {OrbitFate(int(kind)) for kind in kinds[counts > outcomes.size / 500]}
 
 
-def _pale(kind: Outcome) -> tuple[float, float, float]:
+def _pale(kind: OrbitFate) -> tuple[float, float, float]:
     """A basin's colour, mixed with white."""
     _, colour, strength = _BASINS[kind]
     red, green, blue = (1 - strength * (1 - part) for part in to_rgb(colour))
     return red, green, blue
 
 
-def _draw_field(axes: Axes, planar: PlanarMap, plane: Plane, limits: Window) -> None:
+def _draw_field(axes: Axes, planar: PlanarMap, plane: Plane, limits: View) -> None:
     """Streamlines of what one step adds, the curves where it adds nothing, and where no network is."""
     left, right, bottom, top = limits
     u, v = np.meshgrid(np.linspace(left, right, _FIELD), np.linspace(bottom, top, _FIELD))
@@ -329,13 +329,13 @@ def _shown(planar: PlanarMap, plane: Plane, states: PlanarState) -> Points:
     return horizontal, vertical
 
 
-def _highest(planar: PlanarMap, plane: Plane, limits: Window) -> float:
+def _highest(planar: PlanarMap, plane: Plane, limits: View) -> float:
     """A `p` above everything in a window."""
     corners = plane.states(planar, np.array(limits)[[0, 1, 0, 1]], np.array(limits)[[2, 2, 3, 3]])
     return float(np.max(corners.p))
 
 
-def _draw_minimizers(axes: Axes, planar: PlanarMap, plane: Plane, limits: Window) -> None:
+def _draw_minimizers(axes: Axes, planar: PlanarMap, plane: Plane, limits: View) -> None:
     """The line `a = s`, solid where gradient descent is stable, along the target and across it."""
     s, lowest = planar.target_norm, math.sqrt(planar.coupling) * planar.target_norm
     edge, top = planar.highest_stable, _highest(planar, plane, limits)
@@ -355,7 +355,7 @@ def _draw_minimizers(axes: Axes, planar: PlanarMap, plane: Plane, limits: Window
             axes.plot(unstable[0][:1], unstable[1][:1], color="black", marker="_", ms=7, zorder=6)
 
 
-def _within(limits: Window, points: Points) -> Points:
+def _within(limits: View, points: Points) -> Points:
     """Points with those outside a window made NaN."""
     left, right, bottom, top = limits
     horizontal, vertical = points
@@ -363,7 +363,7 @@ def _within(limits: Window, points: Points) -> Points:
     return np.where(inside, horizontal, np.nan), np.where(inside, vertical, np.nan)
 
 
-def _draw_edge(axes: Axes, planar: PlanarMap, plane: Plane, limits: Window) -> None:
+def _draw_edge(axes: Axes, planar: PlanarMap, plane: Plane, limits: View) -> None:
     """Where the NTK's eigenvalue along the target is `2/eta0`: `p = 1/eta0`."""
     p = 1 / planar.learning_rate
     a = np.linspace(-1, 1, 400) * p / math.sqrt(planar.coupling)

@@ -9,10 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-from ..errors import InputError
 from ..simulations import Ensemble, schedule, simulate
 from ..simulations.edge import random_data, sharpening_on_data
-from ..stats.power_laws import width_dependence
+from ..stats.slopes import size_dependence
 from ..theory import parametrization, uniform_target
 from .curves import draw_curves, width_label
 from .drawing import Drawing
@@ -112,9 +111,8 @@ def _rise(runs: xr.Dataset) -> dict[str, Any]:
         f"final over initial, N = {width:g}": float(value)
         for width, value in zip(rise["width"].to_numpy(), rise.to_numpy(), strict=True)
     }
-    try:
-        found = width_dependence((rise - 1).expand_dims("seed"))
-    except InputError:
+    found = size_dependence((rise - 1).expand_dims("seed"))
+    if np.isnan(found.slope):
         return numbers
     return numbers | {
         "log-log slope of the excess over 1 on width": found.slope,

@@ -9,9 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..simulations import schedule
-from ..simulations.deviation import QUANTITIES, deviations, growth_window, time_laws, width_laws
+from ..simulations.deviation import DEVIATING_QUANTITIES, deviations, growth_window, time_laws, width_laws
 from ..simulations.optimum import best_rates, check_width, drift_towards_limit, judge_rates, largest_rate
-from ..stats.width import TOLERANCE
+from ..stats.dependence import SLOPE_TOLERANCE
 from ..theory import PARAMETRIZATIONS, IsotropicTarget
 from .curves import width_label
 from .drawing import Drawing
@@ -80,7 +80,7 @@ def deviation(settings: FigureSettings) -> Drawing:
     )
     generator = np.random.default_rng(settings.seed)
     numbers: dict[str, Any] = {}
-    for name in QUANTITIES:
+    for name in DEVIATING_QUANTITIES:
         in_time = time_laws(found, name, generator)
         in_width = width_laws(found.sel(step=list(_SHOWN_STEPS)), name, generator)
         numbers[name] = {
@@ -95,7 +95,7 @@ def deviation(settings: FigureSettings) -> Drawing:
     return Drawing(deviation_figure(found), _deviation_verdict(numbers), numbers, configuration)
 
 
-def width_check_figure(checks: Mapping[str, WidthCheck], tolerance: float = TOLERANCE) -> Figure:
+def width_check_figure(checks: Mapping[str, WidthCheck], tolerance: float = SLOPE_TOLERANCE) -> Figure:
     """Slopes of the sharpness and of its change, a column each, over the widths each verdict rests on."""
     figure, panels = plt.subplots(1, 2, figsize=(PAGE, 2.5), sharex=True)
     for panel, part, words in zip(
@@ -114,7 +114,7 @@ def optimum_figure(found: Mapping[str, xr.Dataset]) -> Figure:
     draw_best_rates(panels[0], found).legend(loc="lower left")
     near = {name: rates for name, rates in found.items() if bool(np.isinf(rates["width"]).any())}
     if near:
-        draw_approach(panels[1], near).legend(loc="lower left")
+        draw_rate_approach(panels[1], near).legend(loc="lower left")
     else:
         panels[1].set_axis_off()
     return figure
@@ -144,7 +144,7 @@ def draw_slopes(axes: Axes, slopes: Mapping[str, xr.Dataset], tolerance: float) 
     axes
         Drawn into and returned; between -0.1 and 0.1 its vertical axis is linear, beyond logarithmic.
     slopes
-        By parametrization, as `stats.slopes.width_slopes` gives them.
+        By parametrization, as `stats.slopes.size_slopes` gives them.
     tolerance
         Half the height of the shaded band in which width does not matter.
     """
@@ -156,9 +156,7 @@ def draw_slopes(axes: Axes, slopes: Mapping[str, xr.Dataset], tolerance: float) 
         for low, high, alpha in (("family_lower", "family_upper", 0.2), ("lower", "upper", 0.35)):
             bottom, top = (one[end].where(np.isfinite(one[end])).to_numpy() for end in (low, high))
             axes.fill_between(steps, bottom, top, color=colour, alpha=alpha, lw=0)
-        label = (
-            f"{_title(name)}, {_powers(one.attrs['least_width'])} to {_powers(one.attrs['greatest_width'])}"
-        )
+        label = f"{_title(name)}, {_powers(one.attrs['least_size'])} to {_powers(one.attrs['greatest_size'])}"
         axes.plot(steps, one["slope"], color=colour, marker="o", ms=2, label=label)
     axes.set_yscale("symlog", linthresh=0.1, linscale=1.5)
     axes.set_yticks([-1, -0.1, -0.05, 0, 0.05, 0.1, 1], ["−1", "−0.1", "−0.05", "0", "0.05", "0.1", "1"])
@@ -195,7 +193,7 @@ def draw_best_rates(axes: Axes, found: Mapping[str, xr.Dataset]) -> Axes:
     return axes
 
 
-def draw_approach(axes: Axes, found: Mapping[str, xr.Dataset]) -> Axes:
+def draw_rate_approach(axes: Axes, found: Mapping[str, xr.Dataset]) -> Axes:
     """Distance of the best learning rate from that of infinite width: mean over seeds, and fitted power.
 
     Parameters
@@ -215,9 +213,7 @@ def draw_approach(axes: Axes, found: Mapping[str, xr.Dataset]) -> Axes:
         law = drift_towards_limit(rates, np.random.default_rng(0))
         if law is not None:
             label = f"{_title(name)}: $N^{{{law.exponent:.2f}}}$"
-            axes.plot(
-                widths, law.amplitude * widths**law.exponent, color=colour, ls=style, lw=0.9, label=label
-            )
+            axes.plot(widths, law.at(widths), color=colour, ls=style, lw=0.9, label=label)
     axes.set(xscale="log", yscale="log", xlabel="width $N$")
     axes.set_ylabel("$|\\log \\eta_0^*(N) - \\log \\eta_0^*(\\infty)|$")
     return axes
@@ -244,7 +240,7 @@ def draw_time_laws(axes: Axes, found: xr.Dataset, name: str, *, limit: str = "in
         axes.plot(steps[inside], curve[inside], color=colour, label=width_label(width))
         if law is not None:
             window = steps[(steps >= first) & (steps <= last)]
-            axes.plot(window, law.amplitude * window**law.exponent, color="black", ls="--", lw=0.7)
+            axes.plot(window, law.at(window), color="black", ls="--", lw=0.7)
     axes.set(xscale="log", yscale="log", xlabel="step $t$")
     return axes
 
@@ -268,7 +264,7 @@ def draw_width_laws(axes: Axes, found: xr.Dataset, name: str, *, limit: str = "i
         words = f"$t = {step}$" if law is None else f"$t = {step}$: $N^{{{law.exponent:.2f}}}$"
         axes.plot(widths, means, color=colour, ls="", marker="o", ms=3, label=words)
         if law is not None:
-            axes.plot(widths, law.amplitude * widths**law.exponent, color=colour, ls="--", lw=0.7)
+            axes.plot(widths, law.at(widths), color=colour, ls="--", lw=0.7)
     axes.set(xscale="log", yscale="log", xlabel="width $N$")
     low, high = axes.get_ylim()
     axes.set_ylim(low / (high / low) ** 0.45, high)

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..errors import InputError, invalid
 from .curvature import Batch
-from .curvature.batch import describe, tensors
+from .curvature.batch import describe_structure, tensors
 from .curvature.failures import UserCodeError
 from .data import TOKENS
 from .user_batches import TARGETS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _BYTES = 256
 
 
-def fitted(objective: Objective, drawn: Drawn, examples_at_once: int | None) -> Batch:
+def fitted_batch(objective: Objective, drawn: Drawn, examples_at_once: int | None) -> Batch:
     """The batch in the form in which the model takes it: tried, and the model left as it was.
 
     Parameters
@@ -210,6 +210,6 @@ def as_placed(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
     return batch.mapped(placed)
 
 
-def shown(batch: Batch) -> dict[str, str]:
+def batch_structure(batch: Batch) -> dict[str, str]:
     """Structure, types and shapes of inputs and targets."""
-    return {"inputs": describe(batch.inputs), "targets": describe(batch.targets)}
+    return {"inputs": describe_structure(batch.inputs), "targets": describe_structure(batch.targets)}

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from ..errors import InputError, invalid
+from ..errors import InputError, as_path, invalid
 from .curvature import Batch
 from .curvature.isolation import own_randomness
 from .data import IMAGES, TEXT_SUFFIXES, TOKENS, load_dataset, read_text
-from .user_batches import Examples
+from .messages import error_text
+from .user_batches import UserExamples
 from .user_code import (
     as_factory,
     call_factory,
@@ -21,11 +22,11 @@ from .user_code import (
     load_object,
     refused,
     require_seed,
-    words_of,
 )
 from .user_sources import DEFAULT_EXAMPLES, arrays_in, drawn, gather, is_source, saved
 
 if TYPE_CHECKING:
+    from ..errors import PathText
     from .data import Dataset
     from .user_code import Executed
 
@@ -33,14 +34,13 @@ __all__ = [
     "DEFAULT_EXAMPLES",
     "SOURCES",
     "Built",
+    "DataReading",
     "Drawn",
-    "Reading",
     "build_model",
     "load_batch",
     "load_checkpoint",
     "load_factory",
     "load_object",
-    "words_of",
 ]
 
 _PAIR = 2
@@ -58,7 +58,7 @@ class Built(NamedTuple):
     optimizer: torch.optim.Optimizer | None
 
 
-class Reading(NamedTuple):
+class DataReading(NamedTuple):
     """How text and images are read; None is the reader's own default."""
 
     sequence: int | None = None
@@ -68,14 +68,14 @@ class Reading(NamedTuple):
     vocabulary: int | None = None
     """Most frequent words that are told apart."""
     side: int | None = None
-    """Of the images in a folder of one's own, in pixels."""
+    """Side of the images in a user's folder, in pixels."""
 
     def given(self) -> dict[str, Any]:
         """The settings that are not left open."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
 
-_DEFAULT = Reading()
+_DEFAULT = DataReading()
 
 
 class Drawn(NamedTuple):
@@ -99,15 +99,15 @@ def build_model(spec: str, seed: int = 0, *, executed: Executed | None = None) -
     Parameters
     ----------
     spec, executed
-        As of `load_object`.
+        See `load_object`.
     seed
-        Of torch's, NumPy's and Python's random numbers while the module is imported, and again while the
+        Seed of torch's, NumPy's and Python's random numbers while the module is imported, and again while the
         factory is called; they are as before afterwards.
 
     Raises
     ------
     InputError
-        As `load_factory`, and if the factory raises or returns anything but a module or a pair of a module
+        As in `load_factory`, and if the factory raises or returns anything but a module or a pair of a module
         and an optimizer.
     """
     returned = call_factory(spec, seed, executed)
@@ -122,14 +122,14 @@ def build_model(spec: str, seed: int = 0, *, executed: Executed | None = None) -
     return Built(model, optimizer)
 
 
-def load_checkpoint(path: Path, built: Built) -> None:
+def load_checkpoint(path: PathText, built: Built) -> None:
     """Load weights, and an optimizer's state if the file has one, in place.
 
     Parameters
     ----------
     path
-        Of a `torch.save` of a state dict, or of `{"model": state dict, "optimizer": state dict}`. It is read
-        with `weights_only`, so that it can hold no code.
+        File that `torch.save` wrote: a state dict, or `{"model": state dict, "optimizer": state dict}`. It is
+        read with `weights_only`, so that it can hold no code.
     built
         What it is loaded into.
 
@@ -138,7 +138,7 @@ def load_checkpoint(path: Path, built: Built) -> None:
     InputError
         If the file cannot be read or does not fit.
     """
-    content = saved("checkpoint", path)
+    content = saved("checkpoint", as_path("checkpoint", path))
     weights, state = content, None
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         weights, state = content["model"], content.get("optimizer")
@@ -147,7 +147,7 @@ def load_checkpoint(path: Path, built: Built) -> None:
         if state is not None and built.optimizer is not None:
             built.optimizer.load_state_dict(state)
     except Exception as error:  # a dictionary of anything can fail in any way; all of it means the same
-        accepted = f"the state of this {type(built.model).__name__} ({words_of(error)})"
+        accepted = f"the state of this {type(built.model).__name__} ({error_text(error)})"
         remedy = "save model.state_dict(), or it as 'model' beside 'optimizer'"
         raise invalid("checkpoint", str(path), accepted=accepted, remedy=remedy) from error
 
@@ -156,7 +156,7 @@ def load_batch(
     data: Any = None,
     examples: int | None = None,
     seed: int = 0,
-    reading: Reading = _DEFAULT,
+    reading: DataReading = _DEFAULT,
     *,
     executed: Executed | None = None,
 ) -> Drawn:
@@ -174,11 +174,11 @@ def load_batch(
         are drawn without replacement, in their own order; from loaders, data sets and iterables they are the
         first.
     seed
-        Of the draw, and of all random numbers while a function makes the data or a loader shuffles them.
+        Seed of the draw, and of all random numbers while a function makes the data or a loader shuffles them.
     reading
-        Of text files, WikiText-2 and folders of images.
+        How text files, WikiText-2 and folders of images are read.
     executed
-        As of `load_object`.
+        See `load_object`.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def load_batch(
     return Drawn(shown, found.examples.batch, found.available, found.first, found.examples.targets_name)
 
 
-def _known(path: Path | None, reading: Reading) -> Dataset:
+def _known(path: Path | None, reading: DataReading) -> Dataset:
     """A folder or a text file, read with settings that it has; the digits without either."""
     given = reading.given()
     if path is not None and not _is_folder(path):
@@ -240,7 +240,7 @@ def _unread(setting: str, value: object, accepted: str) -> InputError:
 
 
 def _of_dataset(data: Dataset, examples: int | None, seed: int) -> Drawn:
-    found = drawn(data.name, Examples(Batch(data.inputs, data.targets)), examples, seed)
+    found = drawn(data.name, UserExamples(Batch(data.inputs, data.targets)), examples, seed)
     return Drawn(data.name, found.examples.batch, found.available, kind=data.kind)
 
 

@@ -30,7 +30,7 @@ _PIXEL_DIMENSIONS = 3
 _LARGEST_PIXEL = 255
 
 
-class Examples(NamedTuple):
+class UserExamples(NamedTuple):
     """A batch, and what its targets were called."""
 
     batch: Batch
@@ -42,7 +42,7 @@ class Examples(NamedTuple):
         """Number of examples."""
         return self.batch.examples
 
-    def chosen(self, rows: torch.Tensor) -> Examples:
+    def chosen(self, rows: torch.Tensor) -> UserExamples:
         """Some of the examples, by their numbers; what belongs to all of them stays."""
         count = self.number
 
@@ -58,7 +58,7 @@ def bad_data(data: str, why: str, remedy: str = "") -> InputError:
     return invalid("data", data, accepted=f"{FORMS} ({why})", remedy=remedy)
 
 
-def examples_in(data: str, content: Any) -> Examples:
+def examples_in(data: str, content: Any) -> UserExamples:
     """Inputs and targets out of a pair, a tuple, a list or a dictionary.
 
     Arrays and lists of numbers become tensors: whole numbers int64, booleans as they are, and 8-bit inputs of
@@ -97,7 +97,7 @@ def examples_in(data: str, content: Any) -> Examples:
         raise bad_data(data, f"it gave {kind_of(content)}")
     batch = Batch(_converted(data, "inputs", inputs), _converted(data, "targets", targets))
     _require_paired(data, batch)
-    return Examples(batch, name)
+    return UserExamples(batch, name)
 
 
 def _by_name(data: str, content: Mapping[Any, Any]) -> tuple[str, Any, Any]:
@@ -214,7 +214,7 @@ def _require_paired(data: str, batch: Batch) -> None:
         raise bad_data(data, f"{shown} inputs and {len(next(tensors(targets)))} targets")
 
 
-def joined(data: str, found: Sequence[Examples]) -> Examples:
+def join_batches(data: str, found: Sequence[UserExamples]) -> UserExamples:
     """Examples of several batches as one batch.
 
     Raises

@@ -14,6 +14,7 @@ import torch
 
 from ..errors import InputError, invalid, require_whole
 from .curvature.isolation import own_randomness
+from .messages import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,12 +62,12 @@ def load_object(spec: str, executed: Executed | None = None) -> Any:
 
 
 def load_factory(spec: str, executed: Executed | None = None) -> Callable[..., Any]:
-    """A function by name, as of `load_object`.
+    """A function by name; see `load_object`.
 
     Raises
     ------
     InputError
-        As `load_object`, and if it is not callable.
+        As in `load_object`, and if it is not callable.
 
     Examples
     --------
@@ -92,15 +93,15 @@ def call_factory(spec: str, seed: int, executed: Executed | None = None) -> Any:
     Parameters
     ----------
     spec, executed
-        As of `load_object`. The folders that its import searched are searched while it runs, too.
+        See `load_object`. The folders that its import searched are searched while it runs, too.
     seed
-        Of torch's, NumPy's and Python's random numbers while the module is imported, and again while the
+        Seed of torch's, NumPy's and Python's random numbers while the module is imported, and again while the
         function is called; all of them are as before afterwards.
 
     Raises
     ------
     InputError
-        As `load_factory`, and if the function raises anything.
+        As in `load_factory`, and if the function raises anything.
     """
     require_seed(seed)
     with own_randomness(seed):
@@ -121,7 +122,7 @@ def called(spec: str, factory: Callable[[], Any], seed: int) -> Any:
             raise
         except (Exception, SystemExit) as error:
             remedy = "let it be callable without arguments, and run it by itself"
-            raise refused(spec, f"it raised {words_of(error)}", remedy) from error
+            raise refused(spec, f"it raised {error_text(error)}", remedy) from error
 
 
 def require_seed(seed: int) -> None:
@@ -145,12 +146,6 @@ def kind_of(value: object) -> str:
     return type(value).__name__
 
 
-def words_of(error: BaseException, longest: int = 160) -> str:
-    """An error's class and message on one short line."""
-    words = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    return words if len(words) <= longest else words[: longest - 1] + "…"
-
-
 def _parts(spec: str) -> tuple[str, str]:
     """Module or file, and the name in it."""
     place, colon, name = spec.rpartition(":")
@@ -172,9 +167,11 @@ def _module(place: str, executed: Executed) -> ModuleType:
                 raise refused(
                     place, f"there is no module {error.name}", "run where it can be imported, or give a .py"
                 ) from error
-            raise refused(place, f"its import raised {words_of(error)}", "install what it imports") from error
+            raise refused(
+                place, f"its import raised {error_text(error)}", "install what it imports"
+            ) from error
         except (Exception, SystemExit) as error:
-            raise refused(place, f"its import raised {words_of(error)}", "run it by itself") from error
+            raise refused(place, f"its import raised {error_text(error)}", "run it by itself") from error
 
 
 def _is_file(place: str) -> bool:

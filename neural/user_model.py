@@ -10,14 +10,14 @@ import torch
 
 from ..errors import invalid
 from ..records import array_hash, versions
-from .curvature import CRITERIA, CROSS_ENTROPY, TOKEN_CROSS_ENTROPY, Batch, Objective
+from .curvature import CRITERIA, CROSS_ENTROPY, OWN_LOSS, TOKEN_CROSS_ENTROPY, Batch, Objective
 from .curvature.isolation import own_randomness
-from .curvature.objective import OWN_LOSS
 from .data import TOKENS
 from .device import resolve_device
-from .fitting import as_placed, fitted, require_next_tokens, shown, with_targets
-from .loading import Reading, build_model, load_batch, load_checkpoint
-from .user_code import as_factory, called, load_object, words_of
+from .fitting import as_placed, batch_structure, fitted_batch, require_next_tokens, with_targets
+from .loading import DataReading, build_model, load_batch, load_checkpoint
+from .messages import error_text
+from .user_code import as_factory, called, load_object
 from .user_optimizer import decay_of, stepping_of
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class Choices:
     """What is to be measured, as given on the command line."""
 
     factory: str
-    """As of `loading.build_model`."""
+    """See `loading.build_model`."""
     data: str | None = None
     examples: int | None = None
-    """As of `loading.load_batch`."""
-    reading: Reading = field(default_factory=Reading)
+    """See `loading.load_batch`."""
+    reading: DataReading = field(default_factory=DataReading)
     """How text and images are read."""
     loss: str = "cross-entropy"
     """A name of `CRITERIA`; `model` for the loss that the model returns itself; or the name, as of
@@ -51,7 +51,7 @@ class Choices:
     """Part of the loss, for all parameters; None is the optimizer's where it acts through the gradient."""
     checkpoint: Path | None = None
     learning_rate: float | None = None
-    """Of the edge of stability; None is the optimizer's largest."""
+    """Learning rate of the edge of stability; None is the optimizer's largest."""
     plain: bool = False
     """Whether the optimizer is left out, with its weight decay."""
     evaluation: bool = False
@@ -59,7 +59,7 @@ class Choices:
     double: bool = False
     """Whether in double precision."""
     seed: int = 0
-    """Of initialisation, examples and dropout."""
+    """Seed of initialisation, examples and dropout."""
     device: str = "auto"
     examples_at_once: int | None = None
 
@@ -91,7 +91,7 @@ class UserModel:
 
     @property
     def mode(self) -> str:
-        """Of the model."""
+        """Mode of the model."""
         return "training" if self.objective.model.training else "evaluation"
 
     def document(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class UserModel:
         return {
             "configuration": configuration,
             "seeds": [self.choices.seed],
-            "versions": versions(),
+            "versions": versions(__name__),
             "data_hash": self.batch.hash,
             "weights_hash": array_hash(*weights),
             "model": type(self.objective.model).__name__,
@@ -115,7 +115,7 @@ class UserModel:
             "data": self.drawn.name,
             "examples": self.batch.examples,
             "available": self.drawn.available,
-            **shown(self.batch),
+            **batch_structure(self.batch),
             "loss": self.choices.loss,
             "output_key": self.choices.output,
             "weight_decay": self.decay.values,
@@ -175,7 +175,7 @@ def _batch(objective: Objective, drawn: Drawn, choices: Choices) -> Batch:
         drawn = drawn._replace(batch=with_targets(objective.model, drawn))
     elif choices.loss in CRITERIA:
         require_next_tokens(objective.model, drawn.batch)
-    return fitted(objective, drawn, choices.examples_at_once)
+    return fitted_batch(objective, drawn, choices.examples_at_once)
 
 
 def _place(built: Built, loss: Loss, device: torch.device, *, double: bool) -> None:
@@ -189,7 +189,7 @@ def _place(built: Built, loss: Loss, device: torch.device, *, double: bool) -> N
                 _make_double(module)
         except (RuntimeError, NotImplementedError, ValueError) as error:
             name = type(module).__name__
-            accepted = f"a module that can be moved to {device} ({words_of(error)})"
+            accepted = f"a module that can be moved to {device} ({error_text(error)})"
             raise invalid(what, name, accepted=accepted, remedy="load its weights first") from error
     if built.optimizer is not None and built.optimizer.state:
         built.optimizer.load_state_dict(built.optimizer.state_dict())

@@ -11,7 +11,7 @@ from .curvature.metric import (
     has_decay_beside_the_loss,
     has_metric,
     is_without_state,
-    largest_rate,
+    largest_group_rate,
     stability_threshold,
 )
 
@@ -110,18 +110,18 @@ def stepping_of(
     objective, batch, examples_at_once
         The loss, whose gradient on the batch makes the metric of Adam's first step.
     learning_rate
-        Of the edge of stability; None is the optimizer's largest.
+        Learning rate of the edge of stability; None is the optimizer's largest.
 
     Raises
     ------
     InputError
-        As `Metric.from_optimizer`, and if all rates are zero and none is given.
+        As in `Metric.from_optimizer`, and if all rates are zero and none is given.
     """
     if optimizer is None or not has_metric(optimizer):
         name = "" if optimizer is None else type(optimizer).__name__
         words = f"optimizer {name}: its metric is not known, {_PLAIN}" if name else _PLAIN
         return Stepping(None, words, GRADIENT_DESCENT, learning_rate, _THRESHOLD)
-    name, largest = type(optimizer).__name__, largest_rate(optimizer)
+    name, largest = type(optimizer).__name__, largest_group_rate(optimizer)
     base = largest or learning_rate
     if base is None:
         raise invalid(

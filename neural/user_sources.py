@@ -14,8 +14,9 @@ from numpy.lib.npyio import NpzFile
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from ..errors import InputError, invalid
-from .user_batches import TARGETS, Examples, bad_data, examples_in, joined, numbers_in
-from .user_code import kind_of, words_of
+from .messages import error_text
+from .user_batches import TARGETS, UserExamples, bad_data, examples_in, join_batches, numbers_in
+from .user_code import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ DEFAULT_EXAMPLES = 512
 class Gathered(NamedTuple):
     """Examples out of a source."""
 
-    examples: Examples
+    examples: UserExamples
     available: int | None
     """How many the source has, where that is known."""
     first: bool
@@ -52,12 +53,12 @@ def gather(data: str, content: Any, wanted: int | None, seed: int) -> Gathered:
     data
         What it is called in errors.
     content
-        A pair or dictionary of arrays as of `examples_in`, a data loader, a data set of either kind, or an
-        iterable of batches. Lists of examples, whose targets are single numbers, are collated.
+        A pair or dictionary of arrays as `examples_in` takes it, a data loader, a data set of either kind, or
+        an iterable of batches. Lists of examples, whose targets are single numbers, are collated.
     wanted
         How many examples; None is `DEFAULT_EXAMPLES`, or all if there are fewer.
     seed
-        Of the draw from arrays and data sets. Loaders and iterables give their first examples.
+        Seed of the draw from arrays and data sets. Loaders and iterables give their first examples.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def gather(data: str, content: Any, wanted: int | None, seed: int) -> Gathered:
     raise bad_data(data, f"it gave {kind_of(content)}")
 
 
-def drawn(data: str, examples: Examples, wanted: int | None, seed: int) -> Gathered:
+def drawn(data: str, examples: UserExamples, wanted: int | None, seed: int) -> Gathered:
     """Examples drawn without replacement, in their own order."""
     available = examples.number
     wanted = require_available(data, wanted, available)
@@ -163,7 +164,7 @@ def _collated(data: str, items: list[Any]) -> Any:
         return default_collate([_with_arrays(item) for item in items])
     except Exception as error:  # examples of anything can fail in any way; all of it means the same
         remedy = "let the examples be numbers and arrays of one shape, or pass a DataLoader with a collate_fn"
-        raise bad_data(data, f"its examples do not make a batch: {words_of(error)}", remedy) from error
+        raise bad_data(data, f"its examples do not make a batch: {error_text(error)}", remedy) from error
 
 
 def _with_arrays(item: Any) -> Any:
@@ -202,7 +203,7 @@ def _is_one_example(item: Any) -> bool:
 def _from_batches(data: str, batches: Iterator[Any], wanted: int | None) -> Gathered:
     """The first examples of consecutive batches."""
     number = require_available(data, wanted, None)
-    found: list[Examples] = []
+    found: list[UserExamples] = []
     taken = 0
     for batch in batches:
         one = examples_in(data, batch)
@@ -210,9 +211,9 @@ def _from_batches(data: str, batches: Iterator[Any], wanted: int | None) -> Gath
         found.append(one.chosen(torch.arange(rows)) if rows < one.number else one)
         taken += rows
         if taken == number:
-            return Gathered(joined(data, found), None, first=True)
+            return Gathered(join_batches(data, found), None, first=True)
     require_available(data, wanted, taken)
-    return Gathered(joined(data, found), taken, first=True)
+    return Gathered(join_batches(data, found), taken, first=True)
 
 
 def _stepped(data: str, content: Iterable[Any]) -> Iterator[Any]:
@@ -226,7 +227,7 @@ def _stepped(data: str, content: Iterable[Any]) -> Iterator[Any]:
 
 
 def _failed(data: str, error: BaseException) -> InputError:
-    return bad_data(data, f"it raised {words_of(error)}", "run through it by itself")
+    return bad_data(data, f"it raised {error_text(error)}", "run through it by itself")
 
 
 @contextmanager
@@ -252,7 +253,7 @@ def arrays_in(path: Path) -> dict[str, np.ndarray[Any, Any]]:
             if isinstance(found, NpzFile):
                 return {name: found[name] for name in found.files}
     except Exception as error:  # a hostile file can raise anything; all of it means the same
-        raise bad_data(str(path), words_of(error), "write it with numpy.savez") from error
+        raise bad_data(str(path), error_text(error), "write it with numpy.savez") from error
     remedy = "write it with numpy.savez(path, inputs=..., targets=...)"
     raise bad_data(str(path), "it is a single array", remedy)
 
@@ -270,5 +271,5 @@ def saved(what: str, path: Path) -> Any:
             warnings.simplefilter("ignore")  # about files that are then refused
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile file can raise anything; all of it means the same
-        accepted = f"a file of tensors that torch.save wrote ({words_of(error)})"
+        accepted = f"a file of tensors that torch.save wrote ({error_text(error)})"
         raise invalid(what, str(path), accepted=accepted, remedy="save a dictionary of tensors") from error

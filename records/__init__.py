@@ -1,7 +1,7 @@
 """The common record: schema, provenance and storage."""
 
-from .provenance import array_hash, provenance, versions
-from .schedule import logarithmic_schedule, require_schedule, schedule
+from .origin import array_hash, provenance, versions
+from .recording import logarithmic_schedule, require_schedule, schedule
 from .schema import (
     DIMENSIONS,
     NEVER,

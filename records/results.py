@@ -6,15 +6,23 @@ import importlib.util
 import shutil
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 
-from ..errors import invalid, require_known
+from ..errors import as_path, in_words, invalid, require_known
+from .manifest import MOST_TOGETHER, Manifest, read_manifest
 from .schema import NEVER
-from .storage import check_version, load_record, require_writable, save_record, write_atomically
+from .storage import (
+    check_version,
+    load_record,
+    require_record,
+    require_writable,
+    save_record,
+    write_atomically,
+)
 from .store import RunStore
 
 if TYPE_CHECKING:
@@ -22,13 +30,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .store import Manifest
+    from ..errors import PathText
 
 _CHUNK = 64
 """Runs, at most, that are read together."""
 
 
-def open_results(path: Path | str) -> xr.Dataset:
+def open_results(path: PathText) -> xr.Dataset:
     """Results as one dataset: of a sweep's folder, partial or whole, or of a record.
 
     Parameters
@@ -48,20 +56,19 @@ def open_results(path: Path | str) -> xr.Dataset:
         If there are no results at the path, or they are of a later version; when values are used, if a run's
         file is damaged.
     """
-    place = Path(path)
+    place = as_path("results", path)
     if place.suffix == ".zarr":
         return _open_zarr(place)
     if place.is_dir():
-        store = RunStore(place.resolve())
-        manifest = store.manifest()
+        folder = place.resolve()
+        manifest = read_manifest(folder)
         try:
-            return _lazy(store, manifest)
+            return _lazy(RunStore(folder), manifest)
         except (ValueError, TypeError, KeyError, MemoryError) as error:
-            reason = " ".join(str(error).split())[:100]
             raise invalid(
                 "sweep folder",
                 str(place),
-                accepted=f"one whose sweep.json is whole ({reason})",
+                accepted=f"one whose sweep.json is whole ({in_words(error, 100)})",
                 remedy="sweep again",
             ) from error
     return load_record(place)
@@ -81,32 +88,53 @@ def _open_zarr(place: Path) -> xr.Dataset:
     return results
 
 
+def planned_results(manifest: Manifest) -> xr.Dataset:
+    """The dataset of a sweep of which nothing has run: all values NaN, no run completed."""
+    return _dataset("", manifest, set())
+
+
 def _lazy(store: RunStore, manifest: Manifest) -> xr.Dataset:
     """A sweep's dataset, of which only the manifest has been read, and which files there are."""
-    _run.cache_clear()  # a file may have been replaced since
+    _group.cache_clear()  # a file may have been replaced since
+    return _dataset(str(store.folder), manifest, store.complete(manifest.groups))
+
+
+def _dataset(folder: str, manifest: Manifest, there: set[str]) -> xr.Dataset:
+    """The dataset of a manifest, with the values of the groups whose keys are given."""
     shape = tuple(len(values) for values in manifest.axes.values())
-    there = store.complete(manifest.keys.values())
-    keys = np.full(shape, "", dtype="U64")
-    completed = np.zeros(shape, dtype=np.int8)
-    for place, key in manifest.keys.items():
-        if key in there:
-            keys[place] = key
-            completed[place] = 1
+    # A run's code is its group's index times the most runs of a group, plus its index within; -1: incomplete.
+    codes = np.full(shape, -1, dtype=np.int64)
+    for place, (group, within) in manifest.runs.items():
+        if manifest.groups[group][1] in there:
+            codes[place] = group * MOST_TOGETHER + within
     axes = list(manifest.axes)
-    lazy = da.from_array(keys, chunks=_chunks(shape))
+    lazy = da.from_array(codes, chunks=_chunks(shape))
     variables: dict[str, Any] = {}
     for name, about in manifest.variables.items():
-        if name not in {*axes, "step", "completed"}:
-            stepped = "step" in about["dims"]
-            length = len(manifest.steps) if stepped else None
-            values = _values(lazy, str(store.folder), name, np.dtype(about["dtype"]), length)
-            variables[name] = ([*axes, "step"] if stepped else axes, values, about["attrs"])
+        if name in {*axes, *manifest.coordinates, "completed"}:
+            continue
+        free = tuple(len(manifest.coordinates[dim]) for dim in about["dims"])
+        source = _Source(folder, tuple(manifest.groups), name, free)
+        values = _values(lazy, source, np.dtype(about["dtype"]))
+        variables[name] = ([*axes, *about["dims"]], values, about["attrs"])
+    completed = (codes >= 0).astype(np.int8)
     variables["completed"] = (axes, completed, manifest.variables["completed"]["attrs"])
     coordinates = {
         name: (name, np.asarray(values), manifest.variables.get(name, {}).get("attrs", {}))
-        for name, values in {**manifest.axes, "step": manifest.steps}.items()
+        for name, values in {**manifest.axes, **manifest.coordinates}.items()
     }
     return xr.Dataset(variables, coordinates, manifest.attrs)
+
+
+class _Source(NamedTuple):
+    """Where the values of a variable are."""
+
+    folder: str
+    groups: tuple[tuple[str, str], ...]
+    """Family and key, by index."""
+    variable: str
+    free: tuple[int, ...]
+    """Sizes of the dimensions beside the axes."""
 
 
 def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -118,47 +146,47 @@ def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(sizes))
 
 
-def _values(keys: da.Array, folder: str, name: str, dtype: np.dtype[Any], length: int | None) -> da.Array:
+def _values(codes: da.Array, source: _Source, dtype: np.dtype[Any]) -> da.Array:
     """A variable of all runs, read chunk by chunk."""
-    further = {} if length is None else {"new_axis": keys.ndim, "chunks": (*keys.chunks, (length,))}
+    axes = list(range(codes.ndim, codes.ndim + len(source.free)))
+    further = (
+        {"new_axis": axes, "chunks": (*codes.chunks, *((size,) for size in source.free))} if axes else {}
+    )
     values: da.Array = da.map_blocks(
-        _read_block,
-        keys,
-        folder=folder,
-        variable=name,
-        length=length,
-        kind=dtype,
-        dtype=dtype,
-        meta=np.empty(0, dtype),
-        **further,
+        _read_block, codes, source=source, kind=dtype, dtype=dtype, meta=np.empty(0, dtype), **further
     )
     return values
 
 
-def _read_block(
-    keys: NDArray[np.str_], *, folder: str, variable: str, length: int | None, kind: np.dtype[Any]
-) -> NDArray[Any]:
+def _read_block(codes: NDArray[np.int64], *, source: _Source, kind: np.dtype[Any]) -> NDArray[Any]:
     """Values of one variable of some runs; NaN, or `NEVER`, of those that are not complete."""
     empty = np.nan if kind.kind == "f" else NEVER
-    out = np.full(keys.shape + (() if length is None else (length,)), empty, dtype=kind)
-    for place in np.ndindex(keys.shape):
-        if keys[place]:
-            values = _run(folder, str(keys[place]))
-            if variable not in values or values[variable].size != out[place].size:
-                raise invalid(
-                    "run",
-                    str(keys[place]),
-                    accepted=f"one with {variable} at every step",
-                    remedy="sweep again",
-                )
-            out[place] = values[variable].reshape(out[place].shape)
+    out = np.full(codes.shape + source.free, empty, dtype=kind)
+    for place in np.ndindex(codes.shape):
+        if codes[place] >= 0:
+            group, within = divmod(int(codes[place]), MOST_TOGETHER)
+            out[place] = _row(source, group, within)
     return out
 
 
+def _row(source: _Source, group: int, within: int) -> NDArray[Any]:
+    """A variable of one run of a group."""
+    family, key = source.groups[group]
+    values = _group(source.folder, family, key)
+    found = values.get(source.variable)
+    each = int(np.prod(source.free))
+    if found is None or found.size % each or found.size <= within * each:
+        raise invalid(
+            "run", key, accepted=f"one with {source.variable} at every step", remedy="sweep again"
+        )  # fmt: skip
+    row: NDArray[Any] = found.reshape((-1, *source.free))[within]
+    return row
+
+
 @lru_cache(maxsize=4 * _CHUNK)
-def _run(folder: str, key: str) -> dict[str, NDArray[Any]]:
-    """A run's variables, kept while its other variables are asked for; the name says what it holds."""
-    return RunStore(Path(folder)).load(key)
+def _group(folder: str, family: str, key: str) -> dict[str, NDArray[Any]]:
+    """A group's variables, kept while others of them are asked for; the name says what it holds."""
+    return RunStore(Path(folder)).load(family, key)
 
 
 def whole_sizes(group: xr.Dataset, over: str = "width") -> xr.Dataset:
@@ -180,7 +208,7 @@ def whole_sizes(group: xr.Dataset, over: str = "width") -> xr.Dataset:
     return kept.isel({over: whole.to_numpy()})
 
 
-def export_results(results: xr.Dataset, path: Path) -> None:
+def export_results(results: xr.Dataset, path: PathText) -> None:
     """Write results to one file, by its suffix: .nc, .zarr, or long tables .csv and .parquet.
 
     Tables have a row for each complete run and step.
@@ -191,12 +219,15 @@ def export_results(results: xr.Dataset, path: Path) -> None:
         If the suffix is another one, a package that it needs is not installed, or nothing can be written
         there.
     """
+    require_record(results)
+    path = as_path("export", path)
     require_known("type of the export", path.suffix, tuple(_WRITERS))
     _WRITERS[path.suffix](results, path)
 
 
-def check_export(path: Path) -> None:
+def check_export(path: PathText) -> None:
     """`InputError`, before any work, if such an export would not be possible."""
+    path = as_path("export", path)
     require_known("type of the export", path.suffix, tuple(_WRITERS))
     _require_packages(*_NEEDED.get(path.suffix, ()))
     if path.suffix == ".zarr":
@@ -240,7 +271,7 @@ def _to_parquet(results: xr.Dataset, path: Path) -> None:
 def _table(results: xr.Dataset) -> Any:
     """A row for each complete run and step."""
     frame = results.compute().to_dataframe().reset_index()
-    return frame[frame["completed"] == 1].drop(columns="completed")
+    return frame[frame["completed"] == 1].drop(columns="completed") if "completed" in frame else frame
 
 
 def _to_netcdf(results: xr.Dataset, path: Path) -> None:

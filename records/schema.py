@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from ..errors import invalid, require_known
-from .provenance import provenance
+from .origin import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,11 +65,12 @@ QUANTITIES: dict[str, Quantity] = {
         "mean curvature along mini-batch gradients, of the mini-batches' own losses", "1 / eta0"
     ),
     "diverged_step": Quantity("step at which the run diverged, -1 if it did not", "steps"),
+    "edge_of_stability": Quantity("sharpness beyond which the optimizer is unstable", "1 / eta0"),
     "stopped_step": Quantity("step after which the run was given up, -1 if it was not", "steps"),
     "truncation_error": Quantity("estimated relative error of the reduction to a few coordinates", "1"),
     "completed": Quantity("whether the run reached its last step or divergence", "1"),
 }
-
+"""What every variable of a record is, by name: the only place that says it, for latent and trained runs."""
 
 _NUMBERED = {
     "eigenvalue": Quantity("Hessian eigenvalue number {}, learning-rate metric", "1 / eta0"),
@@ -102,6 +104,8 @@ def empty_record(
     steps: Sequence[int],
     quantities: Sequence[str],
     configuration: Mapping[str, object],
+    producer: str,
+    threshold: float | None,
     data_hash: str | None = None,
     ends: Sequence[str] = ("diverged_step",),
 ) -> xr.Dataset:
@@ -110,11 +114,16 @@ def empty_record(
     Parameters
     ----------
     widths, learning_rates, seeds, steps
-        Coordinates of the grid and the steps at which quantities are recorded.
+        Coordinates of the grid and the steps at which quantities are recorded; widths and rates ascend, so
+        that slices by label select what lies between.
     quantities
         Names that `describe` knows, each of shape (width, learning_rate, seed, step).
     configuration
         Everything needed to run again; stored with seeds, versions and data hash in the attributes.
+    producer
+        `__name__` of the module that runs the grid; see `origin.versions`.
+    threshold
+        Sharpness times eta0 at the edge of stability; None where there is no one edge.
     data_hash
         SHA-256 of the data, if the runs saw any.
     ends
@@ -123,7 +132,7 @@ def empty_record(
     Raises
     ------
     InputError
-        If a quantity is not in the schema.
+        If a quantity is not in the schema, or widths or learning rates do not ascend.
     """
     coordinates = {
         "width": np.asarray(widths, dtype=np.float64),
@@ -131,18 +140,28 @@ def empty_record(
         "seed": np.asarray(seeds, dtype=np.int64),
         "step": np.asarray(steps, dtype=np.int64),
     }
+    for name in ("width", "learning_rate"):
+        _require_ascending(name, coordinates[name].tolist())
     shape = tuple(coordinate.size for coordinate in coordinates.values())
     variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {
         name: (DIMENSIONS, np.full(shape, np.nan)) for name in quantities
     }
     for name in ends:
         variables[name] = (RUN_DIMENSIONS, np.full(shape[:-1], NEVER, dtype=np.int64))
+    edge = (np.nan if threshold is None else threshold) / coordinates["learning_rate"]
+    variables["edge_of_stability"] = (RUN_DIMENSIONS, np.broadcast_to(edge[:, None], shape[:-1]).copy())
     variables["completed"] = (RUN_DIMENSIONS, np.zeros(shape[:-1], dtype=np.int8))
     record = xr.Dataset(variables, coords=coordinates)
-    record.attrs = provenance(configuration, seeds=seeds, data_hash=data_hash)
+    record.attrs = provenance(configuration, seeds=seeds, data_hash=data_hash, producer=producer)
     record.attrs["schema_version"] = SCHEMA_VERSION
     _describe(record)
     return record
+
+
+def _require_ascending(name: str, values: list[float]) -> None:
+    if any(not one < other for one, other in pairwise(values)):
+        accepted = "ascending values, each once"
+        raise invalid(f"{name} of the record", values, accepted=accepted, remedy="sort them")
 
 
 def with_run_variable(record: xr.Dataset, name: str) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -10,12 +11,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5netcdf
 import h5py
 import numpy as np
 import xarray as xr
+from xarray.backends import H5NetCDFStore
 
-from ..errors import InputError, OutputError, invalid
-from .provenance import array_hash
+from ..errors import InputError, OutputError, as_path, in_words, invalid
+from .origin import array_hash
 from .schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -23,15 +26,53 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..errors import PathText
 
 _CONTENT = "content_hash"
 """Attribute of a file: SHA-256 of the values, by which damage is found."""
 
 
-def save_record(record: xr.Dataset, path: Path) -> None:
-    """Write a record to NetCDF; a reader sees the old file or the new one, never part of one."""
+_NOT_NETCDF = (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError)
+"""What the writing of a dataset raises that NetCDF cannot hold."""
+
+
+def save_record(record: xr.Dataset, path: PathText) -> None:
+    """Write a record to NetCDF; a reader sees the old file or the new one, never part of one.
+
+    Raises
+    ------
+    InputError
+        If it is no dataset, holds what NetCDF does not, or the place cannot be written to.
+    """
+    require_record(record)
     whole = record.assign_attrs({_CONTENT: _content(record.variables)})
-    write_atomically(path, lambda temporary: whole.to_netcdf(temporary, engine="h5netcdf"))
+    try:
+        content = _netcdf(whole)
+    except (*_NOT_NETCDF, h5netcdf.CompatibilityError) as error:
+        accepted = f"variables and attributes that NetCDF can hold ({in_words(error, 100)})"
+        raise invalid(
+            "record", str(path), accepted=accepted, remedy="leave them out, or make them text"
+        ) from error
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _netcdf(record: xr.Dataset) -> bytes:
+    """The content of a record's file, made in memory: where a disk is full HDF5 would end the process.
+
+    `Dataset.to_netcdf` can do so too, but locks the file's name through Dask where it is in a Dask worker.
+    """
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
+        record.dump_to_store(H5NetCDFStore(file))
+    return content.getvalue()
+
+
+def require_record(record: object) -> xr.Dataset:
+    """The record; `InputError` unless it is a dataset."""
+    if not isinstance(record, xr.Dataset):
+        accepted, remedy = "an xarray.Dataset, as simulate and train_grid return", "pass the whole record"
+        raise invalid("record", record, accepted=accepted, remedy=remedy)
+    return record
 
 
 def _content(values: Mapping[Any, Any]) -> str:
@@ -51,9 +92,9 @@ class RecordKeeper:
         Where the complete record goes; without it nothing is kept.
     """
 
-    def __init__(self, output: Path | None) -> None:
-        self._output = output
-        self.partial_path = output and output.with_name(f"{output.stem}.partial{output.suffix}")
+    def __init__(self, output: PathText | None) -> None:
+        self._output = place = None if output is None else as_path("output", output)
+        self.partial_path = place and place.with_name(f"{place.stem}.partial{place.suffix}")
         self._unsaved: xr.Dataset | None = None
         self._saved_at = -math.inf
         self._complete = 0
@@ -101,7 +142,7 @@ _SECONDS = 2.0
 """Seconds between two writes of an incomplete record."""
 
 
-def load_record(path: Path) -> xr.Dataset:
+def load_record(path: PathText) -> xr.Dataset:
     """Read a record into memory.
 
     Raises
@@ -109,6 +150,7 @@ def load_record(path: Path) -> xr.Dataset:
     InputError
         If the file is missing, is not a record or of a later version, or was damaged.
     """
+    path = as_path("record", path)
     try:
         with xr.open_dataset(path, engine="h5netcdf") as file:
             record = file.load()
@@ -182,7 +224,7 @@ _MOST_BYTES = 2**28
 """Of a JSON file."""
 
 
-def read_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
+def read_json(path: PathText, what: str, remedy: str) -> dict[str, Any]:
     """A JSON object from a file that may hold anything.
 
     Raises
@@ -190,6 +232,7 @@ def read_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
     InputError
         If it cannot be read, is very large, or is no object; the message calls it `what`.
     """
+    path = as_path(what, path)
     try:
         size = path.stat().st_size
         document = json.loads(path.read_text(encoding="utf-8")) if size <= _MOST_BYTES else None
@@ -202,7 +245,7 @@ def read_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
     return document
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: PathText, write: Callable[[Path], object]) -> None:
     """Write a file by way of a temporary one beside it, renamed into place when complete.
 
     A link is followed; what it points to is replaced.
@@ -212,6 +255,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     InputError
         If the place cannot be written to.
     """
+    path = as_path("output", path)
     require_writable(path)
     temporary: Path | None = None
     try:
@@ -228,7 +272,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: PathText) -> None:
     """Fail now rather than after the work; leaves nothing behind.
 
     Raises
@@ -236,6 +280,7 @@ def require_writable(path: Path) -> None:
     InputError
         If no regular file can be put at the path.
     """
+    path = as_path("output", path)
     try:
         place = path.resolve()
         if place.exists() and not place.is_file():

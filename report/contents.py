@@ -18,9 +18,11 @@ from ..errors import InputError, invalid
 from ..records import versions
 from ..records.results import open_results, whole_sizes
 from ..records.storage import read_json
-from ..stats.consistency import SIZES, consistency
-from ..stats.power_laws import settled
+from ..stats.coordinates import SIZES
+from ..stats.resolution import rounding_floor
+from ..stats.super_consistency import consistency
 from ..stats.transfer import transfer_verdict
+from ..stats.windows import settled
 from .pictures import draw_group
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class Machine(NamedTuple):
     versions: dict[str, str]
 
 
-class Group(NamedTuple):
+class GroupSection(NamedTuple):
     """Runs of a sweep that differ in width or depth, learning rate and seed only."""
 
     title: str
@@ -85,7 +87,7 @@ class Summary(NamedTuple):
 
     name: str
     runs: str
-    groups: list[Group]
+    groups: list[GroupSection]
     configuration: str
 
 
@@ -214,14 +216,14 @@ def summarise(path: Path, seed: int = 0) -> Summary:
     Parameters
     ----------
     path
-        As of `open_results`.
+        See `open_results`.
     seed
-        Of the resamples.
+        Seed of the resamples.
 
     Raises
     ------
     InputError
-        As of `open_results`.
+        As in `open_results`.
     """
     results = open_results(path)
     if "completed" not in results or "configuration" not in results.attrs:
@@ -255,21 +257,20 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _group(title: str, every: xr.Dataset, over: str, seed: int) -> Group:
+def _group(title: str, every: xr.Dataset, over: str, seed: int) -> GroupSection:
     """Verdicts and picture of the sizes that are complete."""
     group = whole_sizes(every, over)
     missing = sorted(set(every[over].to_numpy().tolist()) - set(group[over].to_numpy().tolist()))
     if missing:
         title += f" (without {over} {', '.join(f'{size:g}' for size in missing)}, where runs are missing)"
-    return Group(title, _sentences(group, over, np.random.default_rng(seed)), draw_group(group, over))
+    return GroupSection(title, _sentences(group, over, np.random.default_rng(seed)), draw_group(group, over))
 
 
 def _sentences(group: xr.Dataset, over: str, generator: np.random.Generator) -> list[str]:
     """Verdicts of one group; where the runs cannot support one, why not."""
     found = []
     if "loss" in group:
-        losses = settled(group["loss"])
-        found.append(_attempt(lambda: transfer_verdict(losses, generator, over=over).sentence))
+        found.append(_attempt(lambda: _transfer_sentence(group["loss"], generator, over)))
     for name in ("sharpness", "loss"):
         if name in group:
             for rate in group["learning_rate"].to_numpy():
@@ -281,6 +282,11 @@ def _sentences(group: xr.Dataset, over: str, generator: np.random.Generator) -> 
                 )
                 found.append(f"eta0 = {rate:g}: {words}")
     return found
+
+
+def _transfer_sentence(losses: xr.DataArray, generator: np.random.Generator, over: str) -> str:
+    floor = rounding_floor(losses)
+    return transfer_verdict(settled(losses), generator, over=over, floor=floor).sentence
 
 
 def _attempt(sentence: Any) -> str:

@@ -19,7 +19,7 @@ LARGEST = 10_000_000
 """Bytes of a report."""
 
 _PICTURES = 7_000_000
-"""Of all pictures together, before they are encoded as text, which takes a third more."""
+"""Size of all pictures together, before they are encoded as text, which takes a third more."""
 
 _ASSETS = Path(__file__).with_name("assets")
 _ORDER = ("refuted", "not run", "corrected", "verified", "proved")
@@ -62,7 +62,7 @@ def write_report(contents: Contents, path: Path) -> None:
     Raises
     ------
     InputError
-        As of `render`, or if the place cannot be written to.
+        As in `render`, or if the place cannot be written to.
     """
     try:
         text = render(contents)

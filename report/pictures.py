@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..figures import draw_curves, draw_edge, draw_transfer, paper_style
-from ..stats.power_laws import settled
+from ..stats.windows import final_steps, settled
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,7 +32,8 @@ def draw_group(group: xr.Dataset, over: str = "width") -> str | None:
     over
         `width` or `depth`.
     """
-    final = settled(group["loss"]).mean("seed", skipna=False) if "loss" in group else None
+    measured = "loss" in group and bool(final_steps(group))
+    final = settled(group["loss"]).mean("seed", skipna=False) if measured else None
     if final is None or not np.isfinite(final).any():
         return None
     with paper_style():

@@ -1,34 +1,42 @@
-"""Sweeps: grids of runs that survive kills, on one machine or many, each kept by the hash of what made it."""
+"""Carries out grids of runs: planned, grouped, on one machine or many, resumable after any kill."""
 
-from .drive import Account, Left, carry_out, left_aside, look
-from .engines import Place, here, local, scheduler, slurm, slurm_cluster
-from .models import MODELS, DataChoice, LatentModel, Model, NetworkModel
-from .plan import Plan, Sweep, latent_model, make_plan, make_sweep, read_sweep
+from .drive import Found, Status, carry_out, look, results_of, runs_not_in_plan
+from .executors import HERE, Executor, local, scheduler, slurm, slurm_cluster
+from .grid_file import MODELS, data_choice, read_sweep
+from .grids import Sweep, make_sweep
+from .groups import Group
+from .latent_model import LatentModel, latent_model_from
+from .models import Model
+from .network_model import DataChoice, NetworkModel
+from .plan import Plan, make_plan
 from .tasks import Outcome, Task, execute
 
 __all__ = [
+    "HERE",
     "MODELS",
-    "Account",
     "DataChoice",
+    "Executor",
+    "Found",
+    "Group",
     "LatentModel",
-    "Left",
     "Model",
     "NetworkModel",
     "Outcome",
-    "Place",
     "Plan",
+    "Status",
     "Sweep",
     "Task",
     "carry_out",
+    "data_choice",
     "execute",
-    "here",
-    "latent_model",
-    "left_aside",
+    "latent_model_from",
     "local",
     "look",
     "make_plan",
     "make_sweep",
     "read_sweep",
+    "results_of",
+    "runs_not_in_plan",
     "scheduler",
     "slurm",
     "slurm_cluster",

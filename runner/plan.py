@@ -1,67 +1,40 @@
-"""What a sweep runs: grids over axes, written in a TOML file or given by name."""
+"""A sweep whose runs have their names, in groups that are carried out as one."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import tomllib
-from dataclasses import dataclass, fields
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import InputError, invalid, require_distinct, require_known, require_whole
-from ..records import versions
-from ..records.store import Manifest, run_key
-from .models import MODELS, DataChoice, LatentModel, NetworkModel, as_values, describe
+from ..errors import invalid
+from ..records.manifest import Manifest
+from ..records.origin import numerical_versions
+from .axes import coordinate
+from .groups import INNER, Group, by_shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     import xarray as xr
 
-    from .models import Cell, Model
+    from ..records.store import Held, RunStore
+    from .axes import Cell
+    from .grids import Sweep
+    from .models import Model
 
-MOST_RUNS = 200_000
-"""Runs of a sweep."""
-
-_PARTS = ("model", "data", "settings", "grid", "threads", "device", "cluster")
-_SEEDS = "seeds"
-_DATA_TYPES = {"dataset": str, "folder": str, "examples": int, "seed": int, "download": bool}
+_QUANTITIES = "quantities"
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """The runs to do.
+class Named(NamedTuple):
+    """A group of runs with its names."""
 
-    Attributes
-    ----------
-    model
-        What they have in common.
-    cells
-        Each of them, different from one another; all have the same axes.
-
-    Raises
-    ------
-    InputError
-        If there is no run, or one occurs twice.
-    """
-
-    model: Model
-    cells: tuple[Cell, ...]
-
-    def __post_init__(self) -> None:
-        require_whole("number of runs", len(self.cells), least=1, most=MOST_RUNS, example=60)
-        if len(set(self.cells)) < len(self.cells):
-            raise invalid("runs", len(self.cells), accepted="each once", remedy="remove a repeated grid")
-
-    @property
-    def axes(self) -> dict[str, list[Any]]:
-        """Values that occur, by axis, in the order of their first occurrence; numbers ascend."""
-        found: dict[str, dict[Any, None]] = {}
-        for cell in self.cells:
-            for name, value in cell:
-                found.setdefault(name, {})[value] = None
-        return {name: _ordered(list(values)) for name, values in found.items()}
+    group: Group
+    family: str
+    """Hash of what all groups share that differ in learning rates, seeds and measured quantities only."""
+    key: str
+    """Hash of all that makes the group what it is."""
 
 
 @dataclass(frozen=True)
@@ -72,212 +45,212 @@ class Plan:
     ----------
     sweep
         The runs.
-    keys
-        Of each, in their order: the hash of all that makes it what it is.
+    named
+        The groups they are in; a group that was carried out before may have further runs.
     skeleton
-        A record of one run, before it has run.
+        A record of one group, before it has run.
+    configuration
+        What all runs have in common.
     """
 
     sweep: Sweep
-    keys: tuple[str, ...]
+    named: tuple[Named, ...]
     skeleton: xr.Dataset
+    configuration: Mapping[str, Any]
 
-    @property
+    @cached_property
+    def places(self) -> dict[Cell, tuple[int, int]]:
+        """The index of each run's group, and its index within."""
+        asked = set(self.sweep.cells)
+        found: dict[Cell, tuple[int, int]] = {}
+        for index, named in enumerate(self.named):
+            for place, cell in enumerate(_cells_of(named.group, self.sweep.cells[0])):
+                if cell in asked:
+                    found.setdefault(cell, (index, place))
+        return found
+
+    @cached_property
+    def runs_of(self) -> dict[str, list[Cell]]:
+        """The sweep's runs in each group, by its key."""
+        found: dict[str, list[Cell]] = {named.key: [] for named in self.named}
+        for cell in self.sweep.cells:
+            found[self.named[self.places[cell][0]].key].append(cell)
+        return found
+
+    def count(self, keys: Iterable[str]) -> int:
+        """Number of the sweep's runs in some groups."""
+        return sum(len(self.runs_of[key]) for key in keys)
+
+    @cached_property
     def manifest(self) -> Manifest:
         """What the folder of results says of them."""
         axes = self.sweep.axes
-        places = {name: {value: index for index, value in enumerate(values)} for name, values in axes.items()}
-        keys = {
-            tuple(places[name][value] for name, value in cell): key
-            for cell, key in zip(self.sweep.cells, self.keys, strict=True)
+        index = {name: {value: place for place, value in enumerate(values)} for name, values in axes.items()}
+        runs = {
+            tuple(index[name][value] for name, value in cell): self.places[cell] for cell in self.sweep.cells
         }
         record = self.skeleton
+        free = _free(record, axes)
         variables = {
             str(name): {
-                "dims": list(map(str, part.dims)),
+                "dims": [str(dim) for dim in part.dims if dim in free],
                 "dtype": part.dtype.str,
                 "attrs": {str(key): str(value) for key, value in part.attrs.items()},
             }
             for name, part in record.variables.items()
         }
         attrs = {
-            "configuration": json.dumps(describe(self.sweep.model), sort_keys=True),
-            "seeds": json.dumps(axes["seed"]),
-            "versions": json.dumps(versions(), sort_keys=True),
+            "configuration": json.dumps(self.configuration, sort_keys=True),
+            "seeds": json.dumps(axes["seed"]) if "seed" in axes else str(record.attrs["seeds"]),
+            "versions": str(record.attrs["versions"]),
             "data_hash": str(record.attrs["data_hash"]),
             "schema_version": int(record.attrs["schema_version"]),
         }
-        shown = {name: _alike(values) for name, values in axes.items()}
-        return Manifest(shown, keys, [int(step) for step in record["step"]], variables, attrs)
+        return Manifest(
+            {name: coordinate(values) for name, values in axes.items()},
+            [(named.family, named.key) for named in self.named],
+            runs,
+            {name: record[name].to_numpy().tolist() for name in free},
+            variables,
+            attrs,
+        )
 
 
-def make_plan(sweep: Sweep, on_progress: Callable[[float, float], None] | None = None) -> Plan:
+def _cells_of(group: Group, like: Cell) -> list[Cell]:
+    """The runs of a group, with their axes in the order of a run of the sweep."""
+    names = [name for name, _ in like]
+    runs = map(dict, group.cells)
+    return [tuple((name, labels[name]) for name in names) for labels in runs]
+
+
+def make_plan(
+    sweep: Sweep, store: RunStore | None = None, on_progress: Callable[[float, float], None] | None = None
+) -> Plan:
     """Check every run, and name it.
+
+    Parameters
+    ----------
+    sweep
+        The runs.
+    store
+        Results of before: groups in it that hold runs of the sweep are kept, and only the other runs are put
+        into groups of their own. The bits of a run may depend on what else is in its group.
+    on_progress
+        Called with (runs named, in all).
 
     Raises
     ------
     InputError
         If a run cannot be done, or runs would not have the same variables or data.
     """
-    keys, first = [], None
-    for index, cell in enumerate(sweep.cells):
-        record = sweep.model.skeleton(cell)
+    named: list[Named] = []
+    first, done = None, 0
+    common: dict[str, Any] = {}
+    for shared, rates_of in by_shared(sweep.cells).items():
+        record = sweep.model.skeleton(_one_run(shared, rates_of))
+        configuration = json.loads(record.attrs["configuration"])
+        common = _in_common(configuration if first is None else common, configuration)
         first = record if first is None else first
-        if _shape(record) != _shape(first):
+        if _shape(record, rates_of) != _shape(first, rates_of):
             raise invalid(
-                "runs of one sweep",
-                dict(cell),
+                "runs of one sweep", dict(shared),
                 accepted="runs with the same measurements on the same data",
                 remedy="make a sweep of its own for it",
-            )
-        keys.append(run_key(record))
+            )  # fmt: skip
+        named += _named(sweep.model, shared, rates_of, record, store)
+        done += sum(map(len, rates_of.values()))
         if on_progress is not None:
-            on_progress(index + 1, len(sweep.cells))
-    assert first is not None  # noqa: S101 - a sweep has at least one run
-    return Plan(sweep, tuple(keys), first)
+            on_progress(done, len(sweep.cells))
+    if first is None:
+        raise invalid("number of runs", 0, accepted="at least 1", remedy="add some")
+    return Plan(sweep, tuple(named), first, common | {"model": sweep.model.name})
 
 
-def _shape(record: xr.Dataset) -> tuple[Any, ...]:
-    return sorted(map(str, record.variables)), record["step"].to_numpy().tolist(), record.attrs["data_hash"]
-
-
-def _ordered(values: list[Any]) -> list[Any]:
-    numbers = [value for value in values if not isinstance(value, str)]
-    words = [value for value in values if isinstance(value, str)]
-    return [*sorted(numbers), *words]
-
-
-def _alike(values: list[Any]) -> list[Any]:
-    """Values fit for one coordinate: all of them words where some are."""
-    return [str(value) for value in values] if any(isinstance(value, str) for value in values) else values
-
-
-def make_sweep(model: Model, grids: Sequence[Mapping[str, Any]], label: str = "grid") -> Sweep:
-    """All runs of some grids, each a value or a list of values for every axis.
-
-    `seeds` is a number of seeds, from 0 on. Axes that are left out have the model's defaults.
-
-    Raises
-    ------
-    InputError
-        If an axis is not known, a value is of another kind, or grids differ in their axes.
-    """
-    cells: dict[Cell, None] = {}
-    for grid in grids:
-        values = _filled(model, grid, label)
-        for point in product(*values.values()):
-            cells[tuple(zip(values, point, strict=True))] = None
-            require_whole("number of runs", len(cells), least=1, most=MOST_RUNS, example=60)
-    if len({tuple(name for name, _ in cell) for cell in cells}) > 1:
-        raise invalid(
-            "axes of the grids", sorted({name for cell in cells for name, _ in cell}),
-            accepted="the same in all of them", remedy="give depth in each grid or in none",
-        )  # fmt: skip
-    return Sweep(model, tuple(cells))
-
-
-def _filled(model: Model, grid: Mapping[str, Any], label: str) -> dict[str, tuple[Any, ...]]:
-    given = dict(grid)
-    if _SEEDS in given:
-        count = given.pop(_SEEDS)
-        require_whole("seeds", count if isinstance(count, int) else -1, least=1, most=10**6, example=3)
-        given.setdefault("seed", list(range(count)))
-    for name in given:
-        require_known(f"axis of the {label}", name, (*model.axes, _SEEDS))
+def _in_common(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries that two nested configurations share."""
     found = {}
-    for name, axis in model.axes.items():
-        values = given.get(name, axis.default)
-        if values is not None:
-            several = values if isinstance(values, list | tuple) else [values]
-            if not several:
-                raise invalid(name, several, accepted="at least one value", remedy="leave the axis out")
-            found[name] = as_values(name, axis, several)
-            require_distinct(name.replace("_", " "), found[name])
+    for name in one.keys() & other.keys():
+        if isinstance(one[name], dict) and isinstance(other[name], dict):
+            found[name] = _in_common(one[name], other[name])
+        elif one[name] == other[name]:
+            found[name] = one[name]
     return found
 
 
-def read_sweep(path: Path) -> tuple[Sweep, dict[str, Any]]:
-    """The sweep of a TOML file, and its table `cluster`.
+def _free(record: xr.Dataset, axes: Collection[str]) -> list[str]:
+    """Dimensions of a record that are no axes."""
+    return [str(name) for name in record.dims if name not in axes]
 
-    The file has `model` (network or latent), a table `grid` or several `[[grid]]`, `settings`, and for
-    networks `data`, `threads` and `device`; `docs/sweeps.md` has examples.
 
-    Raises
-    ------
-    InputError
-        If the file cannot be read or is not TOML, or anything in it is not known or out of range.
+def _one_run(shared: Cell, rates_of: Mapping[int, Sequence[float]]) -> Group:
+    if not rates_of:
+        return Group(shared, (), ())
+    seed = next(iter(rates_of))
+    return Group(shared, (rates_of[seed][0],), (seed,))
+
+
+def _named(
+    model: Model,
+    shared: Cell,
+    rates_of: Mapping[int, list[float]],
+    record: xr.Dataset,
+    store: RunStore | None,
+) -> Iterator[Named]:
+    """Groups that hold all of some runs that share everything but learning rate and seed."""
+    family = family_key(record)
+    if not rates_of:
+        yield Named(Group(shared, (), ()), family, group_key(record))
+        return
+    left = {seed: set(rates) for seed, rates in rates_of.items()}
+    wanted = set(map(str, record.data_vars))
+    for held in [] if store is None else store.held(family):
+        if _serves(held, left, wanted):
+            for seed in held.seeds:
+                if seed in left:
+                    left[seed] -= set(held.learning_rates)
+            yield Named(Group(shared, held.learning_rates, held.seeds), family, held.key)
+    rest = {seed: sorted(rates) for seed, rates in left.items() if rates}
+    for group in model.groups(shared, rest) if rest else ():
+        yield Named(group, family, group_key(model.skeleton(group)))
+
+
+def _serves(held: Held, left: Mapping[int, set[float]], wanted: set[str]) -> bool:
+    """Whether a group of before holds runs that are asked for, with all their variables."""
+    new = any(set(held.learning_rates) & left.get(seed, set()) for seed in held.seeds)
+    return new and wanted <= held.variables
+
+
+def _shape(record: xr.Dataset, rates_of: Mapping[int, Any]) -> tuple[Any, ...]:
+    free = _free(record, INNER if rates_of else ())
+    coordinates = [record[name].to_numpy().tolist() for name in free]
+    return sorted(map(str, record.variables)), free, coordinates, record.attrs["data_hash"]
+
+
+def family_key(record: xr.Dataset) -> str:
+    """SHA-256 of what makes the runs of a record, but for their learning rates, seeds and quantities."""
+    return _hash(_identity(record))
+
+
+def group_key(record: xr.Dataset) -> str:
+    """SHA-256 of all that makes the runs of a record what they are.
+
+    Configuration, coordinates, data, seeds, and the source and numerical packages that the runs import.
     """
-    document = _parsed(path)
-    for name in document:
-        require_known(f"part of {path.name}", name, _PARTS)
-    for name in ("data", "settings", "cluster"):
-        if not isinstance(document.get(name, {}), dict):
-            raise invalid(name, document[name], accepted="a table", remedy=f"write [{name}]")
-    model = _model(document, path.parent)
-    if "grid" not in document:
-        raise invalid("grid", "missing", accepted="at least one table", remedy="write [grid] or [[grid]]")
-    grids = document["grid"]
-    several = grids if isinstance(grids, list) else [grids]
-    if not all(isinstance(grid, dict) for grid in several):
-        raise invalid("grid", grids, accepted="a table, or several", remedy="write [grid] or [[grid]]")
-    return make_sweep(model, several), document.get("cluster", {})
+    inner = {name: record[name].to_numpy().tolist() for name in INNER if name in record.coords}
+    return _hash(_identity(record) | inner | {"variables": sorted(map(str, record.data_vars))})
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise invalid(
-            "sweep", str(path), accepted=f"a TOML file ({reason})", remedy="see docs/sweeps.md for one"
-        ) from error
-
-
-def _model(document: Mapping[str, Any], folder: Path) -> Model:
-    name = document.get("model", "network")
-    require_known("model", str(name), tuple(MODELS))
-    settings = document.get("settings", {})
-    if name == "latent":
-        return latent_model(settings)
-    data = document.get("data", {})
-    for key, value in data.items():
-        require_known("setting of the data", key, DataChoice._fields)
-        kind = _DATA_TYPES[key]
-        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            raise invalid(f"data {key}", value, accepted=f"of type {kind.__name__}", remedy="correct it")
-    choice = DataChoice(**data)
-    if choice.folder is not None:
-        choice = choice._replace(folder=str((folder / str(choice.folder)).resolve()))
-    pairs = tuple(f"{key}={_text(value)}" for key, value in settings.items())
-    threads, device = document.get("threads", 1), document.get("device", "auto")
-    return NetworkModel(pairs, choice, threads, str(device))
-
-
-def latent_model(settings: Mapping[str, Any]) -> LatentModel:
-    """The latent system with some settings changed.
-
-    Raises
-    ------
-    InputError
-        If one is not known or of another type.
-    """
-    for key in settings:
-        require_known("setting", key, [field.name for field in fields(LatentModel)])
-    changed: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+def _identity(record: xr.Dataset) -> dict[str, Any]:
+    attrs = {str(name): str(value) for name, value in record.attrs.items() if name != "seeds"}
+    configuration = json.loads(attrs["configuration"])
+    configuration.pop(_QUANTITIES, None)
+    attrs["configuration"] = json.dumps(configuration, sort_keys=True)
+    attrs["versions"] = json.dumps(numerical_versions(json.loads(attrs["versions"])), sort_keys=True)
+    coordinates = {
+        str(name): part.to_numpy().tolist() for name, part in record.coords.items() if name not in INNER
     }
-    try:
-        return LatentModel(**changed)
-    except InputError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise invalid(
-            "settings", dict(settings), accepted="numbers and names", remedy=f"correct them ({error})"
-        ) from error
+    return {"attrs": attrs, "coordinates": coordinates}
 
 
-def _text(value: Any) -> str:
-    """A TOML value as the text of a setting."""
-    if isinstance(value, list):
-        return ",".join(_text(part) for part in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _hash(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

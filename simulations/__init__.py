@@ -1,12 +1,11 @@
 """The latent dynamical system run fast: compiled kernels, ensembles, limits, and what is read off them."""
 
 from ..records import schedule
-from .basins import Fates, Outcome, find_outcomes
-from .bifurcation import Exponents, detect_period, lyapunov_exponents
+from .attractors import LyapunovExponents, detect_period, lyapunov_exponents
+from .basins import Fates, OrbitFate, find_outcomes
 from .choice import METHODS, Choice, choose_method
-from .edge import approach_edge
-from .ensemble import Ensemble, plan_record, simulate, trajectory
-from .error_bars import sample_error_bars
+from .ensemble import plan_record, simulate, trajectory
+from .grid import Ensemble
 from .planar import Advanced, Orbit, advance_planar, iterate
 from .proportional import proportional_limit
 
@@ -15,12 +14,11 @@ __all__ = [
     "Advanced",
     "Choice",
     "Ensemble",
-    "Exponents",
     "Fates",
+    "LyapunovExponents",
     "Orbit",
-    "Outcome",
+    "OrbitFate",
     "advance_planar",
-    "approach_edge",
     "choose_method",
     "detect_period",
     "find_outcomes",
@@ -28,7 +26,6 @@ __all__ = [
     "lyapunov_exponents",
     "plan_record",
     "proportional_limit",
-    "sample_error_bars",
     "schedule",
     "simulate",
     "trajectory",

@@ -1,4 +1,4 @@
-"""Basins of the planar map: what every start in a piece of the plane comes to."""
+"""Basins of the planar map: where the orbits of all starts in a part of the plane end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ..errors import invalid, require_whole
-from ..records.provenance import provenance
+from ..records.origin import provenance
 from ..records.schema import QUANTITIES, SCHEMA_VERSION
 from ..theory import PlanarState
 from . import planar_kernels
@@ -29,8 +29,8 @@ _TOLERANCE = 1e-9
 """`|m|` at a minimizer, and how far from closed, relative to a step, a cycle of period two may be."""
 
 
-class Outcome(IntEnum):
-    """What an orbit comes to."""
+class OrbitFate(IntEnum):
+    """Where an orbit ends."""
 
     NO_NETWORK = -1
     """The start has `p < kappa |a|`, which no network has."""
@@ -38,7 +38,7 @@ class Outcome(IntEnum):
     """A linearly stable minimizer."""
     PERIOD_TWO = planar_kernels.PERIOD_TWO
     """A cycle of period two."""
-    OTHER = planar_kernels.OTHER
+    OTHER = planar_kernels.OTHER_FATE
     """Bounded and neither: a longer period, chaos, an unstable fixed point, or not settled yet."""
     DIVERGED = planar_kernels.DIVERGED
     UNSTABLE_ACROSS = planar_kernels.DIVERGED + 1
@@ -46,10 +46,10 @@ class Outcome(IntEnum):
 
 
 class Fates(NamedTuple):
-    """What starts come to, arrays of one shape (...)."""
+    """Where the orbits of starts end, as arrays of one shape (...)."""
 
     outcome: NDArray[np.int64]
-    """Values of `Outcome`."""
+    """Values of `OrbitFate`."""
     steps: NDArray[np.int64]
     """Steps until that was known: at the minimizer, on the cycle, far away, or all that were allowed; 0
     where there is no network."""
@@ -58,16 +58,16 @@ class Fates(NamedTuple):
 
 
 def find_outcomes(planar: PlanarMap, starts: PlanarState, steps: int = 10_000) -> Fates:
-    """Follow starts, in parallel, until each comes to a stable minimizer or a two-cycle, or diverges.
+    """Follow starts, in parallel, until each reaches a stable minimizer or a two-cycle, or diverges.
 
     Parameters
     ----------
     planar
         The map.
     starts
-        Points of any shape; those that no network has are told so in the result, NaN among them.
+        Points of any shape; points that no network can have, NaN among them, are marked in the result.
     steps
-        Most steps to take.
+        Largest number of steps to take.
 
     Raises
     ------
@@ -81,12 +81,12 @@ def find_outcomes(planar: PlanarMap, starts: PlanarState, steps: int = 10_000) -
     x, y = (np.array(part) for part in inside)
     outcome, taken = np.empty(x.size, dtype=np.int64), np.full(x.size, steps, dtype=np.int64)
     find_fates(x, y, planar.mu, FAR, _TOLERANCE, outcome, taken)
-    x[outcome == Outcome.DIVERGED] = np.nan
+    x[outcome == OrbitFate.DIVERGED] = np.nan
     last = planar.from_universal(inside._replace(x=x, y=y))
     stable = np.asarray(planar.minimizer_is_stable(last.p), dtype=np.bool_)
-    outcome[(outcome == Outcome.MINIMIZER) & ~stable] = Outcome.UNSTABLE_ACROSS
+    outcome[(outcome == OrbitFate.MINIMIZER) & ~stable] = OrbitFate.UNSTABLE_ACROSS
     return Fates(
-        _spread(exists, outcome, int(Outcome.NO_NETWORK)),
+        _spread(exists, outcome, int(OrbitFate.NO_NETWORK)),
         _spread(exists, taken, 0),
         PlanarState(*(_spread(exists, part, np.nan) for part in last)),
     )
@@ -99,11 +99,11 @@ def _spread(where: NDArray[np.bool_], values: NDArray[_Number], fill: float) -> 
     return full
 
 
-def basins(
+def map_basins(
     planar: PlanarMap, alignment: Sequence[float] | Array, second_layer: Sequence[float] | Array,
     *, steps: int = 10_000,
 ) -> xr.Dataset:  # fmt: skip
-    """What each start of a grid in the plane comes to.
+    """Record where the orbit of each start of a grid in the plane ends.
 
     Parameters
     ----------
@@ -112,12 +112,12 @@ def basins(
     alignment, second_layer
         The grid's `a` and `p`, ascending, shapes (A,) and (P,).
     steps
-        Most steps to take.
+        Largest number of steps to take.
 
     Returns
     -------
     xarray.Dataset
-        Dimensions (second_layer, alignment); `outcome` (values of `Outcome`), `steps`, and where the start
+        Dimensions (second_layer, alignment); `outcome` (values of `OrbitFate`), `steps`, and where the start
         comes to a minimizer its `final_second_layer` and `final_sharpness`, NaN elsewhere.
 
     Raises
@@ -128,7 +128,7 @@ def basins(
     axes = {"alignment": alignment, "second_layer": second_layer}
     a, p = (_axis(name, values) for name, values in axes.items())
     fates = find_outcomes(planar, PlanarState(*np.meshgrid(a, p)), steps)
-    final = np.where(fates.outcome == Outcome.MINIMIZER, fates.last.p, np.nan)
+    final = np.where(fates.outcome == OrbitFate.MINIMIZER, fates.last.p, np.nan)
     both = ("second_layer", "alignment")
     record = xr.Dataset(
         {
@@ -143,9 +143,11 @@ def basins(
         "model": "two-layer linear network, infinite width under muP (planar map)",
         "dimension": planar.dimension, "target_norm": planar.target_norm,
         "learning_rate": planar.learning_rate, "steps": steps, "tolerance": _TOLERANCE,
-        "outcomes": {outcome.name: int(outcome) for outcome in Outcome},
+        "outcomes": {outcome.name: int(outcome) for outcome in OrbitFate},
     }  # fmt: skip
-    record.attrs = provenance(configuration, seeds=(), data_hash=None) | {"schema_version": SCHEMA_VERSION}
+    record.attrs = provenance(configuration, seeds=(), data_hash=None, producer=__name__) | {
+        "schema_version": SCHEMA_VERSION
+    }
     described = {
         "outcome": ("what the start comes to", "1"),
         "steps": ("steps until that was known", "steps"),
@@ -166,6 +168,6 @@ def _axis(name: str, values: Sequence[float] | Array) -> Array:
         raise invalid(
             f"grid of {name.replace('_', ' ')}", axis.tolist(),
             accepted="finite ascending numbers, one at least",
-            remedy="pass numpy.linspace(0, 1, 100), say",
+            remedy="pass numpy.linspace(0, 1, 100), for example",
         )  # fmt: skip
     return axis

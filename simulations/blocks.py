@@ -11,10 +11,12 @@ import numpy as np
 
 from ..errors import invalid
 from ..records import NEVER
-from ..theory import LatentState, wishart_state
+from ..theory import OBSERVABLES, LatentState, wishart_state
+from ..theory.evolution import require_dimension
 from ..theory.krylov_chain import chain_length, chain_of_state, draw_chain, stack
-from .choice import Choice, choose_method
-from .methods import SPECTRAL, FactoredMethod, FullMethod
+from ..theory.observables import EigenvalueTail
+from .choice import Choice, choose_method, without_tails
+from .methods import FactoredMethod, FullMethod
 from .reduced import FIRST_SIZE, TOLERANCE, ReducedMethod
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..theory import Array, Problem
-    from .ensemble import Ensemble
+    from .grid import Ensemble
     from .methods import Method
 
     Start = Callable[[Problem, np.random.Generator], LatentState]
@@ -89,6 +91,8 @@ class Block(NamedTuple):
             problem = self.ensemble.problem(self.width)
             draw = self.start or wishart_state
             states = [draw(problem, generator) for generator in generators]
+            for state in states:
+                require_dimension(state, problem)
             columns = LatentState(*(np.array(column) for column in zip(*states, strict=True)))
             entry.fill(STATE_METHODS[self.choice.method](problem, rates, columns), on_steps)
         part["completed"].values[...] = 1
@@ -135,7 +139,8 @@ class _Networks:
             self.chains = [draw_chain(compact, generator) for generator in generators]
             return
         self._states = [block.start(self._problem, generator) for generator in generators]
-        precision = 1e-8 if set(SPECTRAL) & set(block.quantities) else None
+        tails = [OBSERVABLES[name].tail for name in block.quantities]
+        precision = 1e-8 if any(isinstance(tail, EigenvalueTail) for tail in tails) else None
         self.chains = [
             chain_of_state(state, self._problem, least=FIRST_SIZE, edge_precision=precision)
             for state in self._states
@@ -222,7 +227,7 @@ class _Entry:
             on_steps(runs * (last - first))
 
 
-def plan(
+def plan_blocks(
     ensemble: Ensemble, steps: Sequence[int], quantities: Sequence[str], start: Start | None, method: str
 ) -> Iterator[Block]:
     """Cut an ensemble into blocks that fit into memory and take a few seconds.
@@ -234,10 +239,11 @@ def plan(
     """
     for index, width in enumerate(ensemble.widths):
         problem = ensemble.compact_problem(width)
-        choice = choose_method(method, problem, start_given=start is not None)
+        choice = choose_method(method, problem, start_given=start is not None, quantities=quantities)
         size = ensemble.target.size
         if choice.method != ReducedMethod.name or start is not None:
-            _check_size(size, 1 if choice.method == ReducedMethod.name else len(ensemble.learning_rates))
+            rates = 1 if choice.method == ReducedMethod.name else len(ensemble.learning_rates)
+            _check_size(size, rates, without_tails(quantities))
         if choice.method == ReducedMethod.name:
             size = min(size, FIRST_SIZE) if start is None else size
         together = _together(ensemble, size, chain_length(problem), steps[-1])
@@ -253,13 +259,17 @@ def _together(ensemble: Ensemble, size: int, length: int, steps: int) -> int:
     return int(max(1, min(memory, work)))
 
 
-def _check_size(dimension: int, rates: int) -> None:
-    """Refuse states that do not fit into memory."""
+def _check_size(dimension: int, rates: int, without_tail: Sequence[str]) -> None:
+    """Refuse states that do not fit into memory, naming what needs them in all coordinates."""
     if 8 * dimension**2 * rates > _LARGEST_STATES:
         largest = math.isqrt(_LARGEST_STATES // (8 * rates))
+        why = f", which {without_tail[0]} needs" if without_tail else ""
+        instead = (
+            "declare its tail (theory.Observable)" if without_tail else "draw starts in law (the default)"
+        )
         raise invalid(
             "dimension",
             dimension,
-            accepted=f"at most {largest} at {rates} learning rates, for states in all coordinates",
-            remedy="draw starts in law (the default), or use a smaller dimension or fewer learning rates",
+            accepted=f"at most {largest} at {rates} learning rates, for states in all coordinates{why}",
+            remedy=f"{instead}, or use a smaller dimension or fewer learning rates",
         )

@@ -9,9 +9,11 @@ import numpy as np
 import xarray as xr
 
 from ..errors import InputError, invalid, require_distinct, require_known, require_whole
-from ..records.provenance import provenance
+from ..records.origin import provenance
 from ..stats.power_laws import PowerLaw, power_law_fit
-from .ensemble import Ensemble, simulate
+from ..stats.resolution import difference_floor, resolved
+from .ensemble import simulate
+from .grid import Ensemble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from ..theory import Array, IsotropicTarget, Parametrization
     from .ensemble import Progress
 
-QUANTITIES = ("loss", "sharpness", "ntk_sharpness")
+DEVIATING_QUANTITIES = ("loss", "sharpness", "ntk_sharpness")
 """What the paper's Figures 3, 22 and 23 follow."""
 
 LIMITS = ("infinite", "widest")
@@ -27,14 +29,14 @@ LIMITS = ("infinite", "widest")
 
 
 def deviations(
-    parametrization: Parametrization,
+    parametrization: Parametrization | str,
     target: Array | IsotropicTarget,
     *,
     widths: Sequence[int],
     learning_rate: float,
     seeds: Sequence[int],
     record_at: Sequence[int],
-    quantities: Sequence[str] = QUANTITIES,
+    quantities: Sequence[str] = DEVIATING_QUANTITIES,
     on_progress: Progress | None = None,
 ) -> xr.Dataset:
     """Distance `g(t) = |S_N(t) - S_inf(t)|` of every run from the limit's curve (Eq. 3).
@@ -46,7 +48,7 @@ def deviations(
     widths, seeds
         One network for each pair; the widths finite, at least two.
     record_at, on_progress
-        As for `simulate`; steps ascending.
+        See `simulate`; steps ascending.
     quantities
         Names from `theory.OBSERVABLES`.
 
@@ -76,13 +78,13 @@ def deviations(
         found |= _distances(record[name], None if infinite is None else infinite[name])
     result = xr.Dataset(found).assign(diverged_step=record["diverged_step"])
     configuration = {
-        "parametrization": parametrization.name,
+        "parametrization": finite.parametrization.name,
         "dimension": finite.compact_problem(finite.widths[0]).dimension,
         "target_norm": float(np.linalg.norm(finite.compact_problem(finite.widths[0]).target)),
         "learning_rate": learning_rate,
         "widths": list(finite.widths),
     }
-    result.attrs = provenance(configuration, seeds=list(seeds), data_hash=None)
+    result.attrs = provenance(configuration, seeds=list(seeds), data_hash=None, producer=__name__)
     return result
 
 
@@ -187,7 +189,7 @@ def width_laws(
     Parameters
     ----------
     distances, quantity, generator, limit
-        As for `time_laws`.
+        See `time_laws`.
     least_width
         Narrower widths do not enter: the law is one of large width.
 
@@ -239,7 +241,8 @@ def _runs(distances: xr.Dataset, quantity: str, limit: str) -> xr.DataArray:
     known = [str(name) for name, part in distances.data_vars.items() if {"seed", "step"} <= set(part.dims)]
     require_known("quantity", quantity, known)
     require_known("limit", limit, LIMITS)
-    return distances[quantity].sel(limit=limit)
+    floor = difference_floor(distances[f"{quantity}_limit"].sel(limit=limit))
+    return resolved(distances[quantity].sel(limit=limit), floor)
 
 
 def _fit(x: Array, runs: Array, generator: np.random.Generator, *, paired: bool) -> PowerLaw | None:

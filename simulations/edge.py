@@ -12,19 +12,21 @@ import xarray as xr
 
 from ..errors import invalid, require_distinct, require_positive, require_whole
 from ..records import NEVER
-from ..records.provenance import provenance
-from ..stats.power_laws import settled
+from ..records.origin import provenance
+from ..stats.windows import settled
 from ..theory import Array, Descent, IsotropicTarget, LinearNetwork, largest_stable_learning_rate
+from ..theory import parametrization as row_of
 from ..theory.generalised import (
     GeneralisedState,
-    advance,
-    factors,
+    descent_step,
     gaussian_layers,
+    initial_factors,
     joint_gram,
     readout,
     squared_gradient,
 )
-from .ensemble import Ensemble, simulate
+from .ensemble import simulate
+from .grid import Ensemble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from ..theory import Parametrization
     from .ensemble import Progress
 
-LEVEL = 0.9
+EDGE_SHARE = 0.9
 """Share of `2/eta0` at which the sharpness counts as having reached the edge."""
 
 CONVERGED = 1e-8
@@ -62,7 +64,7 @@ class RegressionData(NamedTuple):
 
 
 def approach_edge(
-    parametrization: Parametrization,
+    parametrization: Parametrization | str,
     target: Array | IsotropicTarget,
     *,
     widths: Sequence[float],
@@ -76,7 +78,7 @@ def approach_edge(
     Parameters
     ----------
     parametrization, target
-        Of the network; `w*` of shape (D,), or its norm alone, not zero.
+        The network's row of the table and its target; `w*` of shape (D,), or its norm alone, not zero.
     widths
         `math.inf` is one where the parametrization has a limit.
     relative_rates
@@ -86,7 +88,7 @@ def approach_edge(
     steps
         At least 8.
     on_progress
-        As for `simulate`.
+        See `simulate`.
 
     Returns
     -------
@@ -113,7 +115,8 @@ def approach_edge(
     ensemble = _relative_to_the_edge(
         Ensemble(parametrization, target, tuple(widths), (1.0,), tuple(seeds)), relative_rates
     )
-    schedule = logarithmic_schedule(steps)
+    relative_rates = sorted(relative_rates)  # as the ensemble's rates are
+    schedule = edge_schedule(steps)
     record = simulate(ensemble, record_at=schedule, quantities=("loss", "sharpness"), on_progress=on_progress)
     record = record.assign_coords(relative_rate=("learning_rate", np.asarray(relative_rates, dtype=float)))
     return record.assign(_against_the_edge(record))
@@ -127,12 +130,15 @@ def _relative_to_the_edge(ensemble: Ensemble, relative_rates: Sequence[float]) -
     edge = largest_stable_learning_rate(ensemble.compact_problem(min(ensemble.widths)))
     if math.isinf(edge):
         raise invalid(
-            "target norm", 0.0, accepted="above 0, since the edge is 1/(kappa |w*|)", remedy="pass 1.0, say"
+            "target norm",
+            0.0,
+            accepted="above 0, since the edge is 1/(kappa |w*|)",
+            remedy="pass 1.0, for example",
         )
     return replace(ensemble, learning_rates=tuple(rate * edge for rate in relative_rates))
 
 
-def logarithmic_schedule(steps: int) -> tuple[int, ...]:
+def edge_schedule(steps: int) -> tuple[int, ...]:
     """The first twelve and the last eight steps, and between them pairs of an even and an odd one.
 
     The pairs are spaced evenly in their logarithm. Orbits of period two show both their values in each.
@@ -144,18 +150,21 @@ def logarithmic_schedule(steps: int) -> tuple[int, ...]:
 
 def _against_the_edge(record: xr.Dataset) -> dict[str, xr.DataArray]:
     relative = record["sharpness"] * record["learning_rate"] / 2
-    above = relative >= LEVEL
+    above = relative >= EDGE_SHARE
     first = above.argmax("step")
     reached = record["step"].isel(step=first).where(above.any("step"), NEVER)
     loss = record["loss"]
     found = {
         "relative_sharpness": (relative, "sharpness over 2/eta0"),
         "final_relative_sharpness": (
-            settled(relative, _LAST),
+            settled(relative, _LAST, after=0.0),
             "sharpness over 2/eta0, mean of the last steps",
         ),
         "converged": (loss.isel(step=-1) < CONVERGED * loss.isel(step=0), "whether the run converged"),
-        "reached_step": (reached.drop_vars("step"), f"first step at {LEVEL:g} of 2/eta0, {NEVER} if none"),
+        "reached_step": (
+            reached.drop_vars("step"),
+            f"first step at {EDGE_SHARE:g} of 2/eta0, {NEVER} if none",
+        ),
     }
     return {name: values.assign_attrs(long_name=words) for name, (values, words) in found.items()}
 
@@ -192,7 +201,7 @@ def hessian_parts(network: LinearNetwork, state: GeneralisedState, data: Regress
 
 
 def sharpening_on_data(
-    parametrization: Parametrization,
+    parametrization: Parametrization | str,
     data: RegressionData,
     *,
     widths: Sequence[int],
@@ -241,8 +250,8 @@ def sharpening_on_data(
         coords={"width": np.asarray(widths, dtype=float), "seed": list(seeds), "step": np.arange(steps + 1)},
     )
     result["diverged_step"] = (dims[:2], diverged)
-    configuration = {"parametrization": parametrization.name, "learning_rate": learning_rate}
-    result.attrs = provenance(configuration, seeds=seeds, data_hash=None)
+    configuration = {"parametrization": row_of(parametrization).name, "learning_rate": learning_rate}
+    result.attrs = provenance(configuration, seeds=seeds, data_hash=None, producer=__name__)
     return result
 
 
@@ -255,7 +264,7 @@ def _run_on_data(
 ) -> int:
     """Fill `out` (3, steps + 1) with G's and R's eigenvalues and the loss; the step of divergence, or -1."""
     gradient = partial(squared_gradient, inputs=data.inputs, targets=data.targets)
-    weights = factors(network, gaussian_layers(network, generator))
+    weights = initial_factors(network, gaussian_layers(network, generator))
     with np.errstate(over="ignore", invalid="ignore"):
         for step in range(out.shape[1]):
             state = readout(network, joint_gram(weights))
@@ -263,7 +272,7 @@ def _run_on_data(
             if not loss < _OVERFLOW:
                 return step
             out[:, step] = (*hessian_parts(network, state, data), loss)
-            weights = advance(weights, network, gradient, settings)
+            weights = descent_step(weights, network, gradient, settings)
     return NEVER
 
 

@@ -42,7 +42,7 @@ def largest_eigenvalues(
     coupling
         `kappa^2`, shape (T,).
     bands
-        Of the chains, shape (networks, 3, n), n >= h.
+        Bands of the chains, shape (networks, 3, n), n >= h.
     network
         Which chain a trajectory has, shape (T,).
     tolerance

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import invalid, require_distinct, require_known, require_positive, require_whole
-from ..records import NEVER, empty_record, require_schedule, take_over, with_run_variable
+from ..errors import (
+    as_names,
+    invalid,
+    require_function,
+    require_instance,
+    require_known,
+    require_positive,
+    require_whole,
+)
+from ..records import (
+    NEVER,
+    QUANTITIES,
+    empty_record,
+    require_schedule,
+    take_over,
+    with_run_variable,
+)
+from ..records.storage import require_record
 from ..theory import OBSERVABLES, IsotropicTarget, LatentState, Problem
-from ..theory.krylov_chain import target_coordinates
-from .blocks import STATE_METHODS, plan
+from ..theory.evolution import require_dimension
+from .blocks import STATE_METHODS, plan_blocks
 from .choice import choose_method
+from .grid import Ensemble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import xarray as xr
 
-    from ..theory import Array, Parametrization
+    from ..errors import Names, Numbers
     from .blocks import Block, Start
 
     Progress = Callable[[int, int], None]
@@ -29,78 +44,11 @@ _LARGEST_RECORD = 10**8
 """Numbers that a record may hold."""
 
 
-def _plain(value: float) -> float:
-    """A number of NumPy's as Python's own."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-@dataclass(frozen=True, eq=False)
-class Ensemble:
-    """A grid of latent trajectories.
-
-    Attributes
-    ----------
-    parametrization
-        A row of the table.
-    target
-        `w*`, shape (D,), or `IsotropicTarget` where only its norm matters; D may then be of any size.
-    widths
-        Hidden widths, finite or `math.inf`.
-    learning_rates
-        Base learning rates `eta0`, above zero.
-    seeds
-        One network per width and seed; all learning rates start from the same one.
-
-    Raises
-    ------
-    InputError
-        If any value is out of range, naming it.
-    """
-
-    parametrization: Parametrization
-    target: Array | IsotropicTarget
-    widths: tuple[float, ...]
-    learning_rates: tuple[float, ...]
-    seeds: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        for name in ("widths", "learning_rates", "seeds"):
-            values = tuple(_plain(value) for value in getattr(self, name))
-            object.__setattr__(self, name, values)
-            require_distinct(name.replace("_", " "), values)
-        for rate in self.learning_rates:
-            require_positive("learning rate", rate, example=0.5)
-        for seed in self.seeds:
-            require_whole("seed", seed, least=0, example=0)
-        for width in self.widths:
-            self.compact_problem(width)
-
-    @property
-    def runs(self) -> int:
-        """Trajectories in all."""
-        return len(self.widths) * len(self.learning_rates) * len(self.seeds)
-
-    def problem(self, width: float) -> Problem:
-        """The problem at one width, in all its coordinates."""
-        target = self.target.vector if isinstance(self.target, IsotropicTarget) else self.target
-        return Problem(self.parametrization, width, target)
-
-    def compact_problem(self, width: float) -> Problem:
-        """The problem at one width, along the target only."""
-        if isinstance(self.target, IsotropicTarget):
-            return Problem(self.parametrization, width, np.array([self.target.norm]), self.target.dimension)
-        return target_coordinates(self.problem(width), 1)
-
-    def generator(self, width: float, seed: int) -> np.random.Generator:
-        """The randomness of one network; independent between widths as between seeds."""
-        return np.random.default_rng([seed, 0 if math.isinf(width) else int(width)])
-
-
 def simulate(
     ensemble: Ensemble,
     *,
-    record_at: Sequence[int],
-    quantities: Sequence[str] = ("loss",),
+    record_at: Numbers,
+    quantities: Names = ("loss",),
     start: Start | None = None,
     method: str = "auto",
     on_progress: Progress | None = None,
@@ -114,18 +62,19 @@ def simulate(
     ensemble
         What to run.
     record_at
-        Steps at which to record, as `schedule` gives them.
+        Steps at which to record, as `schedule` gives them, or one step.
     quantities
-        Names from `theory.OBSERVABLES`.
+        Names from `theory.OBSERVABLES`. One that declares no tail is observed on states in all coordinates,
+        which `auto` then holds; the networks of a seed are not those that the reduced method draws.
     start
         Gives the state at step zero from a problem and a generator, as `theory.initial_state` does. By
-        default that of Gaussian weights is drawn in law, whatever the width and dimension.
+        default that of Gaussian weights is drawn in law.
     method
         `reduced`, `full`, `factored` or `auto`; see `choice`.
     on_progress
         Called with (trajectory-steps done, in all).
     on_block
-        Called with the record each time some of its runs are complete, to save it, say.
+        Called with the record each time some of its runs are complete, for example to save it.
     resume
         A record of the same call of which some runs are complete: those are taken over, to the bit.
 
@@ -139,37 +88,51 @@ def simulate(
     InputError
         If a quantity is unknown, steps do not ascend, memory is too small, or `resume` is of another call.
     """
-    steps = _required(record_at, quantities)
-    blocks = list(plan(ensemble, steps, quantities, start, method))
+    steps, quantities = _required(ensemble, record_at, quantities)
+    _require_functions(start=start, on_progress=on_progress, on_block=on_block)
+    blocks = list(plan_blocks(ensemble, steps, quantities, start, method))
     result = _empty(ensemble, steps, quantities, _configuration(ensemble, start, blocks))
     if resume is not None:
-        take_over(result, resume)
+        take_over(result, require_record(resume))
     progress = _Counter(ensemble, steps, on_progress)
     for block in blocks:
         part = result.isel(width=block.width_index, seed=block.seeds)  # a view: entries reach the result
         if bool(part["completed"].all()):
             progress(block.runs * steps[-1])
-            continue
-        block.run(part, progress)
-        if on_block is not None:
-            on_block(result)
+        else:
+            block.run(part, progress)
+            if on_block is not None:
+                on_block(result)
     return result
 
 
+def _require_functions(**functions: object) -> None:
+    for name, function in functions.items():
+        require_function(name, function)
+
+
 def plan_record(
-    ensemble: Ensemble, record_at: Sequence[int], quantities: Sequence[str] = ("loss",), method: str = "auto"
+    ensemble: Ensemble, record_at: Numbers, quantities: Names = ("loss",), method: str = "auto"
 ) -> xr.Dataset:
     """The record that `simulate` would fill, before any run; arguments and errors as there."""
-    steps = _required(record_at, quantities)
-    blocks = list(plan(ensemble, steps, quantities, None, method))
+    steps, quantities = _required(ensemble, record_at, quantities)
+    blocks = list(plan_blocks(ensemble, steps, quantities, None, method))
     return _empty(ensemble, steps, quantities, _configuration(ensemble, None, blocks))
 
 
-def _required(record_at: Sequence[int], quantities: Sequence[str]) -> tuple[int, ...]:
-    """The steps; `InputError` unless they ascend and the quantities are known."""
-    for name in quantities:
+def _required(
+    ensemble: object, record_at: Numbers, quantities: Names
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Steps and quantities; `InputError` unless steps ascend and quantities are known and described."""
+    remedy = 'pass Ensemble("mup", [0.6, 0.8], widths=64, learning_rates=0.5, seeds=3), for example'
+    require_instance("ensemble", ensemble, Ensemble, accepted="an Ensemble", remedy=remedy)
+    names = as_names("quantities", quantities)
+    for name in names:
         require_known("recorded quantity", name, OBSERVABLES)
-    return require_schedule(record_at)
+        if name not in QUANTITIES:
+            accepted = "one that records.schema.QUANTITIES describes"
+            raise invalid("recorded quantity", name, accepted=accepted, remedy="add it with add_observable")
+    return require_schedule(record_at), names
 
 
 class _Counter:
@@ -204,6 +167,7 @@ def trajectory(
     LatentState
         Shapes (steps + 1, D), (steps + 1, D, D) and (steps + 1,); NaN from the step of divergence on.
     """
+    require_dimension(start, problem)
     require_positive("learning rate", learning_rate, example=0.5)
     require_whole("steps", steps, least=0, example=200)
     choice = choose_method(method, problem, start_given=True, states_wanted=True)
@@ -237,6 +201,8 @@ def _empty(
         steps=steps,
         quantities=quantities,
         configuration=configuration,
+        producer=__name__,
+        threshold=2.0,
     )
     return with_run_variable(record, "truncation_error")
 

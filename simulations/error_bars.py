@@ -10,10 +10,11 @@ import xarray as xr
 from scipy import stats
 
 from ..errors import invalid, require_distinct, require_known, require_whole
-from ..records.provenance import provenance
+from ..records.origin import provenance
 from ..theory import Deviation, IsotropicTarget, PlanarMap, Problem, parametrization, predicted_deviation
 from ..theory.planar import largest_root_across
-from .ensemble import Ensemble, simulate
+from .ensemble import simulate
+from .grid import Ensemble
 from .planar import iterate
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def deviation_interval(deviation: Array, samples: int, level: float = 0.95) -> I
     """
     require_whole("number of seeds", samples, least=2, example=200)
     if not 0 < level < 1:
-        raise invalid("level of the interval", level, accepted="above 0 and below 1", remedy="pass 0.95, say")
+        raise invalid(
+            "level of the interval", level, accepted="above 0 and below 1", remedy="pass 0.95, for example"
+        )
     degrees = samples - 1
     low, high = (float(stats.chi2.ppf((1 + sign * level) / 2, degrees)) for sign in (-1, 1))
     return Interval(deviation * math.sqrt(degrees / high), deviation * math.sqrt(degrees / low))
@@ -92,9 +95,9 @@ def sample_error_bars(
     quantities
         From `PREDICTED`.
     level
-        Of the intervals.
+        Coverage of the intervals.
     on_progress
-        As for `simulate`.
+        See `simulate`.
 
     Returns
     -------
@@ -124,7 +127,7 @@ def sample_error_bars(
         "learning_rate": learning_rate,
         "level": level,
     }
-    bars.attrs = provenance(configuration, seeds=seeds, data_hash=None)
+    bars.attrs = provenance(configuration, seeds=seeds, data_hash=None, producer=__name__)
     return bars
 
 

@@ -15,14 +15,14 @@ from .vector_kernels import (
     add_products,
     combine,
     fma,
-    load,
     load_tile,
+    load_vector,
     mul,
     row_sums,
     splat,
     splat_tile,
-    store,
     store_tile,
+    store_vector,
     total,
 )
 
@@ -154,12 +154,12 @@ def _advance_tiles(
         if r_r < _TINY:
             keep = minus = splat(0.0)
         for i in range(0, size, LANES):
-            r, e_r = load(right, now + i), load(product, i)
+            r, e_r = load_vector(right, now + i), load_vector(product, i)
             r_e_r = fma(r, e_r, r_e_r)
-            store(left, now + i, mul(along_r, r))
-            store(right, size + i, add(load(right, size + i), r))
-            store(left, i, mul(down, load(right, size + i)))
-            store(right, after + i, fma(keep, r, mul(minus, e_r)))
+            store_vector(left, now + i, mul(along_r, r))
+            store_vector(right, size + i, add(load_vector(right, size + i), r))
+            store_vector(left, i, mul(down, load_vector(right, size + i)))
+            store_vector(right, after + i, fma(keep, r, mul(minus, e_r)))
         norm += 2.0 * first * w_r + second * total(r_e_r)
         pending, age, last = pending + 1, age + 1, step + 1 == steps
         if pending < _DEPTH and not last:
@@ -180,9 +180,9 @@ def _overlaps(right: Array, now: int, size: int) -> tuple[float, float]:
     """`r.r` and `w.r` of the present residual."""
     r_r, w_r = splat(0.0), splat(0.0)
     for i in range(0, size, LANES):
-        r = load(right, now + i)
+        r = load_vector(right, now + i)
         r_r = fma(r, r, r_r)
-        w_r = fma(add(r, load(right, i)), r, w_r)
+        w_r = fma(add(r, load_vector(right, i)), r, w_r)
     return total(r_r), total(w_r)
 
 
@@ -195,15 +195,15 @@ def _complete_product(product: Array, left: Array, right: Array, now: int, first
         partner = size - row if row < 2 * size else row
         overlap = splat(0.0)
         for i in range(0, size, LANES):
-            overlap = fma(load(right, now + i), load(right, partner + i), overlap)
+            overlap = fma(load_vector(right, now + i), load_vector(right, partner + i), overlap)
         if row < 2 * size:
             along = splat(first * total(overlap))
             for i in range(0, size, LANES):
-                store(product, i, fma(along, load(right, row + i), load(product, i)))
+                store_vector(product, i, fma(along, load_vector(right, row + i), load_vector(product, i)))
         else:
             along = splat(total(overlap))
             for i in range(0, size, LANES):
-                store(product, i, fma(along, load(left, row + i), load(product, i)))
+                store_vector(product, i, fma(along, load_vector(left, row + i), load_vector(product, i)))
 
 
 @njit(cache=True)
@@ -217,7 +217,7 @@ def _pass_tiles(
     """
     size, at, zero = product.size, 0, splat(0.0)
     for i in range(0, size, LANES):
-        store(product, i, zero)
+        store_vector(product, i, zero)
     for i in range(0, size, LANES):
         scales = splat_tile(r, i)
         sums = (zero, zero, zero, zero, zero, zero, zero, zero)
@@ -225,13 +225,13 @@ def _pass_tiles(
             tile = load_tile(tiles, at)
             if begin < end:
                 for row in range(begin * size, end * size, size):
-                    tile = add_outer(tile, left, row + i, load(right, row + j))
+                    tile = add_outer(tile, left, row + i, load_vector(right, row + j))
                 store_tile(tiles, at, tile)
-            sums = add_products(tile, load(r, j), sums)
+            sums = add_products(tile, load_vector(r, j), sums)
             if j < i:
-                store(product, j, combine(tile, scales, load(product, j)))
+                store_vector(product, j, combine(tile, scales, load_vector(product, j)))
             at += LANES * LANES
-        store(product, i, add(load(product, i), row_sums(sums)))
+        store_vector(product, i, add(load_vector(product, i), row_sums(sums)))
 
 
 @njit(cache=True)

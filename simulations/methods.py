@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from ..theory import OBSERVABLES, LatentState
+from ..theory.observables import EigenvalueTail, loss
 from .eigenvalue_kernels import largest_eigenvalues
 from .kernels import advance
 from .reduced_kernels import advance_factored
@@ -22,14 +23,10 @@ from .reduced_kernels import advance_factored
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..theory import Array, Problem
+    from ..theory import Array, Observable, Problem
 
 DIVERGENCE_FACTOR = 1e30
 """A loss this many times the initial one (or |w*|^2 / 2, or 1, if larger) counts as divergence."""
-
-
-SPECTRAL = ("sharpness", "ntk_sharpness")
-"""Observables that are largest eigenvalues."""
 
 _PRECISION = 1e-12
 """Relative distance of the bounds on an eigenvalue."""
@@ -66,7 +63,9 @@ class Method(ABC):
     ) -> None:
         self.problem = problem
         self._bands = np.zeros((networks, 3, problem.dimension)) if bands is None else bands
-        self._vectors = np.zeros((len(learning_rates) * networks, self._bands.shape[-1]))
+        # One start for each operator: what else is measured changes no bits.
+        shape = (len(learning_rates) * networks, self._bands.shape[-1])
+        self._vectors = {of_hessian: np.zeros(shape) for of_hessian in (True, False)}
         self.learning_rate = np.repeat(np.asarray(learning_rates, dtype=np.float64), networks)
         self.network = np.tile(np.arange(networks), len(learning_rates))
         self.coupling = np.full(self.learning_rate.size, problem.kappa)
@@ -81,22 +80,28 @@ class Method(ABC):
 
     def observe(self, name: str, alive: NDArray[np.bool_]) -> Array:
         """An observable of `theory.OBSERVABLES` for some of the trajectories."""
-        if name in SPECTRAL:
-            return self.largest(alive, of_hessian=name == "sharpness").low
-        states = LatentState(*(part[alive] for part in self.states()))
-        return OBSERVABLES[name].compute(states, self.problem)
+        return self.read(OBSERVABLES[name], alive)
+
+    def read(self, observable: Observable, alive: NDArray[np.bool_]) -> Array:
+        """An observable for some of the trajectories, whether it is in the table or not."""
+        if isinstance(observable.tail, EigenvalueTail):
+            return self.largest(alive, of_hessian=observable.tail.of_hessian).low
+        return observable.compute(self._states_of(alive), self.problem)
+
+    def _states_of(self, alive: NDArray[np.bool_]) -> LatentState:
+        return LatentState(*(part[alive] for part in self.states()))
 
     def largest(self, alive: NDArray[np.bool_], *, of_hessian: bool = True) -> Eigenvalue:
         """Bounds on the largest eigenvalue of the Hessian, or else of the NTK, chains included.
 
-        Each search starts from the eigenvector of the one before.
+        Each search starts from the eigenvector that the one before found of the same operator.
         """
         w, e, v = (np.ascontiguousarray(part[alive]) for part in self.states())
         residual = (w - self.problem.target) * of_hessian
-        low, high, vectors = np.empty(len(v)), np.empty(len(v)), self._vectors[alive]
+        low, high, vectors = np.empty(len(v)), np.empty(len(v)), self._vectors[of_hessian][alive]
         squared, network = self.coupling[alive] ** 2, self.network[alive]
         largest_eigenvalues(w, e, v, residual, squared, self._bands, network, _PRECISION, vectors, low, high)
-        self._vectors[alive] = vectors
+        self._vectors[of_hessian][alive] = vectors
         return Eigenvalue(low, high)
 
     def loss_limit(self, floor: float = 1.0) -> Array:
@@ -104,7 +109,7 @@ class Method(ABC):
 
         `DIVERGENCE_FACTOR` times the largest of the present loss, that of a map of zero, and the floor.
         """
-        initial = self.observe("loss", np.ones(self.learning_rate.size, dtype=np.bool_))
+        initial = loss(self.states(), self.problem)
         target = np.asarray(self.problem.target)
         return DIVERGENCE_FACTOR * np.maximum(initial, max(floor, 0.5 * float(target @ target)))
 
@@ -164,7 +169,7 @@ def factor(states: LatentState, problem: Problem) -> Array:
     values, vectors = np.linalg.eigh(gram)
     rank = int(min(problem.width, dimension + 1))
     if (values[:, : dimension + 1 - rank] > _NEGLIGIBLE * values[:, -1:]).any():
-        rank = dimension + 1  # not the state of N neurons: the infinite-width start, say
+        rank = dimension + 1  # not the state of N neurons, as at the start of infinite width
     columns = vectors[..., -rank:] * np.sqrt(np.maximum(values[:, None, -rank:], 0.0))
     return np.ascontiguousarray(np.swapaxes(columns, 1, 2))
 

@@ -10,12 +10,13 @@ import numpy as np
 import xarray as xr
 
 from ..errors import InputError, require_known, require_positive, require_whole
-from ..records.provenance import provenance
-from ..records.schedule import schedule
+from ..records.origin import provenance
+from ..records.recording import schedule
+from ..stats.dependence import SLOPE_TOLERANCE, SizeVerdict, TrainingVerdict, judge_size, judge_training
 from ..stats.power_laws import PowerLaw, power_law_fit
-from ..stats.width import TOLERANCE, TrainingVerdict, WidthVerdict, judge_training, judge_width
 from ..theory import IsotropicTarget, largest_stable_learning_rate
-from .ensemble import Ensemble, simulate
+from .ensemble import simulate
+from .grid import Ensemble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,10 @@ _SOLVED = 1e-6
 
 
 def largest_rate(
-    parametrization: Parametrization, target: Array | IsotropicTarget, width: float, seeds: Sequence[int]
+    parametrization: Parametrization | str,
+    target: Array | IsotropicTarget,
+    width: float,
+    seeds: Sequence[int],
 ) -> float:
     """Largest `eta0` that is stable at the start and has a stable minimizer, at one width.
 
@@ -72,7 +76,7 @@ def largest_rate(
 
 
 def best_rates(
-    parametrization: Parametrization,
+    parametrization: Parametrization | str,
     target: Array | IsotropicTarget,
     *,
     widths: Sequence[float],
@@ -95,7 +99,7 @@ def best_rates(
     Parameters
     ----------
     parametrization, target
-        Of the network; `w*` of shape (D,), or its norm alone.
+        The network's row of the table and its target; `w*` of shape (D,), or its norm alone.
     widths, seeds
         One network for each pair; `math.inf` is a width where the parametrization has a limit.
     step, objective
@@ -126,7 +130,7 @@ def best_rates(
     steps = range(1, step + 1) if objective == "mean" else (step,)
     result = _search_widths(ensemble, steps, refinements, on_progress).assign_coords(step=step)
     configuration = _configuration(ensemble, refinements) | {"step": step, "objective": objective}
-    result.attrs = provenance(configuration, seeds=list(ensemble.seeds), data_hash=None)
+    result.attrs = provenance(configuration, seeds=list(ensemble.seeds), data_hash=None, producer=__name__)
     return result
 
 
@@ -196,14 +200,18 @@ def drift_towards_limit(rates: xr.Dataset, generator: np.random.Generator) -> Po
 class RateDrift(NamedTuple):
     """How the best learning rate moves with width."""
 
-    drift: WidthVerdict
+    drift: SizeVerdict
     """Verdict and slopes over the finite widths; networks whose optimum is at the grid's end do not enter."""
     approach: PowerLaw | None
     """Distance from the limit, as `drift_towards_limit` gives it."""
 
 
 def judge_rates(
-    rates: xr.Dataset, generator: np.random.Generator, *, tolerance: float = TOLERANCE, least_width: float = 1
+    rates: xr.Dataset,
+    generator: np.random.Generator,
+    *,
+    tolerance: float = SLOPE_TOLERANCE,
+    least_width: float = 1,
 ) -> RateDrift:
     """Whether the best learning rate depends on width, and how it nears its limit.
 
@@ -214,11 +222,11 @@ def judge_rates(
     generator
         Draws the resamples of seeds.
     tolerance, least_width
-        As for `records.judge_width`.
+        See `stats.dependence.judge_size`.
     """
     inside = rates["best_rate"].where(~rates["at_edge"]).expand_dims("step")
     name = "the best learning rate"
-    drift = judge_width(inside, generator, name=name, tolerance=tolerance, least_width=least_width)
+    drift = judge_size(inside, generator, name=name, tolerance=tolerance, least=least_width)
     return RateDrift(drift, drift_towards_limit(rates, generator))
 
 
@@ -226,12 +234,12 @@ class WidthCheck(NamedTuple):
     """Whether width matters under a parametrization: the curves, the verdicts and the best rates."""
 
     record: xr.Dataset
-    """Of `loss` and `sharpness`, one learning rate."""
+    """Record of `loss` and `sharpness` at one learning rate."""
     training: TrainingVerdict
     """On the sharpness and on its change."""
     rates: xr.Dataset
     """As `best_rates` gives them."""
-    drift: WidthVerdict
+    drift: SizeVerdict
     """On the best learning rate."""
 
     @property
@@ -241,7 +249,7 @@ class WidthCheck(NamedTuple):
 
 
 def check_width(
-    parametrization: Parametrization,
+    parametrization: Parametrization | str,
     target: Array | IsotropicTarget,
     generator: np.random.Generator,
     *,
@@ -249,7 +257,7 @@ def check_width(
     seeds: Sequence[int],
     steps: int = 40,
     learning_rate: float | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float = SLOPE_TOLERANCE,
     least_width: float = 1,
 ) -> WidthCheck:
     """Whether sharpness, sharpening and the best learning rate depend on width.
@@ -257,7 +265,7 @@ def check_width(
     Parameters
     ----------
     parametrization, target
-        Of the networks.
+        The networks' row of the table and their target.
     generator
         Draws the resamples of the statistics.
     widths, seeds
@@ -268,7 +276,7 @@ def check_width(
         The same at every width; by default half the largest stable rate of the narrowest, as of someone
         who tunes a small network and transfers.
     tolerance, least_width
-        As for `records.judge_width`.
+        See `stats.dependence.judge_size`.
 
     Raises
     ------
@@ -283,9 +291,7 @@ def check_width(
     recorded = schedule(steps, max(1, steps // 20))
     record = simulate(ensemble, record_at=recorded, quantities=("loss", "sharpness"))
     sharpness = record["sharpness"].isel(learning_rate=0)
-    training = judge_training(
-        sharpness, generator, name="sharpness", tolerance=tolerance, least_width=least_width
-    )
+    training = judge_training(sharpness, generator, name="sharpness", tolerance=tolerance, least=least_width)
     rates = best_rates(parametrization, target, widths=widths, seeds=seeds, refinements=1)
     found = judge_rates(rates, generator, tolerance=tolerance, least_width=least_width)
     return WidthCheck(record, training, rates, found.drift)

@@ -3,8 +3,8 @@
 The map is iterated as `x+ = x (1 - m)`, `y+ = y (1 + m)`, `m = (x - y)(x + y)/2 - mu` and not as (a, p): it
 takes eight operations a step, and beyond the edge, where `y` vanishes, `y` keeps its relative precision,
 which `p - kappa a` loses by cancellation. Two things need care. Signs of x and y mean nothing, so whatever
-compares points compares squares. And `y` runs into subnormal numbers, which are slow: below `TINY` it is set
-to zero, an invariant line; its square was beyond the reach of x long before.
+compares points compares squares. And `y` runs into subnormal numbers, which are slow: below `NEGLIGIBLE` it
+is set to zero, an invariant line; its square was beyond the reach of x long before.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-LANES = 64
+INTERLEAVED = 64
 """Orbits a thread interleaves: enough that no step waits for the one before, few enough for the cache."""
 
 BLOCK = 32
 """Steps between two looks for divergence; a block in which an orbit diverges is repeated to find the step."""
 
-TINY = 1e-140
+NEGLIGIBLE = 1e-140
 """A coordinate below this is set to zero; its square is on the verge of the subnormal numbers."""
 
 RENORMALISE = 8
 """Steps a tangent vector takes between two logarithms."""
 
-MINIMIZER, PERIOD_TWO, OTHER, DIVERGED = 0, 1, 2, 3
-"""Outcomes that `find_fates` tells apart."""
+MINIMIZER, PERIOD_TWO, OTHER_FATE, DIVERGED = 0, 1, 2, 3
+"""Fates that `find_fates` tells apart."""
 
 
 @njit(parallel=True, cache=True)
 def advance_universal(
     x: Array, y: Array, mu: Array, limit: float, steps: int, diverged_step: Integers
 ) -> None:
-    """Take steps of many maps in place, interleaving `LANES` orbits a thread so that they run in SIMD.
+    """Take steps of many maps in place, interleaving `INTERLEAVED` orbits a thread so that they run in SIMD.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ def advance_universal(
     diverged_step
         Shape (T,), filled with the step of divergence or -1; the point is then the last one before it.
     """
-    groups = (x.size + LANES - 1) // LANES
+    groups = (x.size + INTERLEAVED - 1) // INTERLEAVED
     for group in prange(groups):
-        first = group * LANES
-        last = min(first + LANES, x.size)
+        first = group * INTERLEAVED
+        last = min(first + INTERLEAVED, x.size)
         _advance_group(x[first:last], y[first:last], mu[first:last], limit, steps, diverged_step[first:last])
 
 
@@ -65,25 +65,25 @@ def advance_universal(
 def _advance_group(x: Array, y: Array, mu: Array, limit: float, steps: int, diverged_step: Integers) -> None:
     """Advance one group of orbits; a diverged one rests at the origin, a fixed point, until the end."""
     count = x.size
-    here_x, here_y, parameter = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
+    here_x, here_y, parameter = np.zeros(INTERLEAVED), np.zeros(INTERLEAVED), np.zeros(INTERLEAVED)
     here_x[:count], here_y[:count], parameter[:count] = x, y, mu
-    before_x, before_y = np.empty(LANES), np.empty(LANES)
+    before_x, before_y = np.empty(INTERLEAVED), np.empty(INTERLEAVED)
     diverged_step[:] = -1
     for done in range(0, steps, BLOCK):
         before_x[:], before_y[:] = here_x, here_y
         for _ in range(min(BLOCK, steps - done)):
-            for lane in range(LANES):
+            for lane in range(INTERLEAVED):
                 m = 0.5 * (here_x[lane] - here_y[lane]) * (here_x[lane] + here_y[lane]) - parameter[lane]
                 here_x[lane] -= here_x[lane] * m
                 here_y[lane] += here_y[lane] * m
-        for lane in range(LANES):
+        for lane in range(INTERLEAVED):
             if not here_x[lane] * here_x[lane] + here_y[lane] * here_y[lane] <= limit:
                 taken, x[lane], y[lane] = _last_before(before_x[lane], before_y[lane], parameter[lane], limit)
                 diverged_step[lane] = done + taken
                 here_x[lane] = here_y[lane] = 0.0
-            if math.fabs(here_y[lane]) < TINY:
+            if math.fabs(here_y[lane]) < NEGLIGIBLE:
                 here_y[lane] = 0.0
-            if math.fabs(here_x[lane]) < TINY:
+            if math.fabs(here_x[lane]) < NEGLIGIBLE:
                 here_x[lane] = 0.0
     for lane in range(count):
         if diverged_step[lane] < 0:
@@ -123,7 +123,7 @@ def record_universal(
             seen_x[orbit, step], seen_y[orbit, step] = here_x, here_y
             m = 0.5 * (here_x - here_y) * (here_x + here_y) - mu[orbit]
             here_x, here_y = here_x - here_x * m, here_y + here_y * m
-            if math.fabs(here_y) < TINY:
+            if math.fabs(here_y) < NEGLIGIBLE:
                 here_y = 0.0
 
 
@@ -136,7 +136,7 @@ def measure_exponents(
     Parameters
     ----------
     x, y, mu, limit
-        As for `advance_universal`.
+        See `advance_universal`.
     growth
         Shape (T, blocks, 2), filled with each block's mean logarithm of the growth of a tangent vector and
         of an area; NaN in and after the block in which an orbit diverges.
@@ -174,7 +174,7 @@ def _measure_one(x: Array, y: Array, mu: float, limit: float, growth: Array, str
                 along, across = xx * along + xy * across, xy * along + yy * across
                 determinant *= xx * yy - xy * xy
                 here_x, here_y = here_x - here_x * m, here_y + here_y * m
-            if math.fabs(here_y) < TINY:
+            if math.fabs(here_y) < NEGLIGIBLE:
                 here_y = 0.0
             length = math.hypot(along, across)
             line += math.log(length) if length > 0 else -math.inf
@@ -200,7 +200,7 @@ def find_fates(
     x, y
         Starts, shape (T,), overwritten by the last points.
     mu, limit
-        As for `advance_universal`.
+        See `advance_universal`.
     tolerance
         A minimizer is reached at `|m|` within it times the larger of mu and `x^2 + y^2`; a cycle of period
         two where a point returns after two steps to within this fraction of the way one step takes it.
@@ -234,9 +234,9 @@ def _find_fate(
         twice_x, twice_y, once_x, once_y = once_x, once_y, x2, y2
         if step < most:
             x, y = x - x * m, y + y * m
-            if math.fabs(y) < TINY:
+            if math.fabs(y) < NEGLIGIBLE:
                 y = 0.0
-    return x, y, OTHER, most
+    return x, y, OTHER_FATE, most
 
 
 @njit(cache=True)

@@ -20,8 +20,9 @@ import numpy as np
 
 from ..errors import invalid, require_positive
 from ..records import NEVER, empty_record, require_schedule, with_run_variable
-from ..theory import Problem
+from ..theory import OBSERVABLES, Problem
 from ..theory.krylov_chain import Chain, stack
+from ..theory.observables import EigenvalueTail, residual_sharpness
 from ..theory.parametrization import LayerRule, Parametrization
 from ..theory.planar import largest_root_across
 from .reduced import FIRST_SIZE, TOLERANCE, ReducedMethod
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from ..theory import Array
 
 _UNITS: Mapping[str, tuple[float, int]] = {
     "loss": (2, 2),
@@ -100,6 +100,8 @@ def proportional_limit(
             steps=record_at,
             quantities=quantities,
             configuration=_configuration(problem, ratio, target, learning_rate * second),
+            producer=__name__,
+            threshold=2.0,
         ),
         "truncation_error",
     )
@@ -140,12 +142,13 @@ class _Limit:
         alive = np.ones(1, dtype=np.bool_)
         value = float(method.observe(name, alive)[0])
         v = method.states().v
-        if name == "ntk_sharpness":
-            return max(value, float(v[0]) + float(self.edge))
-        if name == "sharpness":
-            rho: Array = method.observe("residual_sharpness", alive)
+        tail = OBSERVABLES[name].tail
+        if not isinstance(tail, EigenvalueTail):
+            return value
+        if tail.of_hessian:
+            rho = residual_sharpness(method.states(), method.problem)
             return max(value, float(largest_root_across(v, rho, float(self.edge))[0]))
-        return value
+        return max(value, float(v[0]) + float(self.edge))
 
 
 def _run(record: xr.Dataset, limit: _Limit, learning_rate: float) -> None:

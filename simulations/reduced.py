@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..theory import OBSERVABLES, LatentState
+from ..errors import InputError, invalid
+from ..theory import LatentState
 from ..theory.krylov_chain import Chain, even, target_coordinates
+from ..theory.observables import TraceTail, first_layer_trace
 from .methods import Method, factor, unfactor
 from .reduced_kernels import advance_factored, advance_heads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..theory import Array, Problem
+    from ..theory import Array, Observable, Problem
 
 TOLERANCE = 1e-10
 """Relative error that the head is made long enough for."""
@@ -26,11 +28,21 @@ _SQUARE = 4.0
 """Networks with fewer than this many neurons an input are advanced by a factor of their Gram matrix."""
 
 
+def undeclared_tail(name: str) -> InputError:
+    """The error of asking the reduced method for an observable that declares no tail."""
+    return invalid(
+        "method",
+        ReducedMethod.name,
+        accepted=f"auto, full, factored for {name}, which does not declare how its tail is taken",
+        remedy="pass another method, or give the observable a tail (theory.Observable)",
+    )
+
+
 def head_factor(chains: Chain, size: int, problem: Problem) -> Array:
     """Neurons with the Gram matrices of heads, shape (networks, size + 1, size + 1).
 
-    Where a chain was drawn they are its own diagonals, with all their zeros: nothing reaches a coordinate
-    before the dynamics do. Of a given state they are computed from the head, with rounding in those places.
+    For a drawn chain they are its own diagonals, with all their zeros: nothing reaches a coordinate before
+    the dynamics do. For a given state they are computed from the head, with rounding in those places.
     """
     if chains.diagonals is None:
         neurons = factor(chains.head(size), problem)
@@ -102,20 +114,22 @@ class ReducedMethod(Method):
         """The present states of the heads, first axis T."""
         return self._states
 
-    def observe(self, name: str, alive: NDArray[np.bool_]) -> Array:
-        """An observable for some of the trajectories; traces see the tail too."""
-        if name in {"first_layer_trace", "hessian_trace"}:
-            trace = OBSERVABLES["first_layer_trace"].compute(self._alive(alive), self.problem)
-            tail = self._chains.bands[:, 0, self.size :].sum(axis=-1) + self._chains.rest
-            trace = np.asarray(trace + tail[self.network[alive]])
-            dimension = self.problem.sizes["dimension"]
-            if name == "hessian_trace":
-                trace = np.asarray(trace + dimension * self._states.v[alive])
-            return trace
-        return super().observe(name, alive)
+    def read(self, observable: Observable, alive: NDArray[np.bool_]) -> Array:
+        """An observable for some of the trajectories, with what the tail adds to it.
 
-    def _alive(self, alive: NDArray[np.bool_]) -> LatentState:
-        return LatentState(*(part[alive] for part in self._states))
+        Raises
+        ------
+        InputError
+            If the observable does not declare how its tail is taken.
+        """
+        if observable.tail is None:
+            raise undeclared_tail(observable.name)
+        if isinstance(observable.tail, TraceTail):
+            states = self._states_of(alive)
+            tail = self._chains.bands[:, 0, self.size :].sum(axis=-1) + self._chains.rest
+            trace = first_layer_trace(states, self.problem) + tail[self.network[alive]]
+            return observable.tail.value(np.asarray(trace), states, self.problem)
+        return super().read(observable, alive)
 
     @property
     def complete(self) -> bool:

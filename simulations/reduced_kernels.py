@@ -39,7 +39,7 @@ def advance_heads(
     Parameters
     ----------
     w, e, v, target, learning_rate, coupling, loss_limit, first_step, steps, diverged_step
-        As for `kernels.advance`.
+        See `kernels.advance`.
     leak
         Shape (T,): sum over the steps so far of the sizes of the residual's last two coordinates; added to.
     """
@@ -126,11 +126,11 @@ def advance_factored(
     neurons
         Factors `S = Z Z^T` by rows of `Z^T`, shape (T, rank, D + 1); overwritten.
     target, learning_rate, loss_limit, first_step, steps, diverged_step
-        As for `kernels.advance`.
+        See `kernels.advance`.
     coupling
         `kappa` (not squared), shape (T,).
     leak
-        As for `advance_heads`.
+        See `advance_heads`.
     """
     for trajectory in prange(neurons.shape[0]):
         if diverged_step[trajectory] < 0:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from .vector_kernels import LANES, add, fma, load, mul, splat, store, within
+from .vector_kernels import LANES, add, fma, lanes_within, load_vector, mul, splat, store_vector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,19 +51,19 @@ def advance_lanes(
         _copy_lane(e[lane], triangle, lane)
         for i in range(dimension):
             r[i * LANES + lane] = w[lane, i] - target[i]
-    zero, half, norm = splat(0.0), splat(0.5), load(scalars, 0)
-    rate = mul(splat(-1.0), load(scalars, LANES))
-    first = mul(rate, load(scalars, 2 * LANES))  # -eta0 c
-    second, limit = mul(rate, first), load(scalars, 3 * LANES)
+    zero, half, norm = splat(0.0), splat(0.5), load_vector(scalars, 0)
+    rate = mul(splat(-1.0), load_vector(scalars, LANES))
+    first = mul(rate, load_vector(scalars, 2 * LANES))  # -eta0 c
+    second, limit = mul(rate, first), load_vector(scalars, 3 * LANES)
     _multiply_lanes(triangle, r, e_r)
     for step in range(steps + 1):
         r_r, w_r, r_e_r = zero, zero, zero
         for i in range(dimension):
-            along = load(r, i * LANES)
+            along = load_vector(r, i * LANES)
             r_r = fma(along, along, r_r)
             w_r = fma(add(along, splat(target[i])), along, w_r)
-            r_e_r = fma(along, load(e_r, i * LANES), r_e_r)
-        gone = alive & ~within(mul(half, r_r), limit)
+            r_e_r = fma(along, load_vector(e_r, i * LANES), r_e_r)
+        gone = alive & ~lanes_within(mul(half, r_r), limit)
         if gone:
             _mark(gone, first_step + step, diverged_step)
         alive &= ~gone
@@ -72,13 +72,13 @@ def advance_lanes(
         keep = fma(second, w_r, fma(rate, norm, splat(1.0)))
         along_r = mul(half, mul(second, norm))
         for i in range(0, dimension * LANES, LANES):
-            along = load(r, i)
-            store(z, i, fma(along_r, along, mul(first, add(along, splat(target[i // LANES])))))
-            store(next_r, i, fma(keep, along, mul(rate, load(e_r, i))))
+            along = load_vector(r, i)
+            store_vector(z, i, fma(along_r, along, mul(first, add(along, splat(target[i // LANES])))))
+            store_vector(next_r, i, fma(keep, along, mul(rate, load_vector(e_r, i))))
         norm = fma(second, r_e_r, fma(add(first, first), w_r, norm))
         _update_lanes(triangle, r, z, next_r, e_r)
         r, next_r = next_r, r
-    store(scalars, 0, norm)
+    store_vector(scalars, 0, norm)
     for lane in range(count):
         if diverged_step[lane] < 0:
             v[lane] = scalars[lane]
@@ -116,13 +116,13 @@ def _multiply_lanes(triangle: Array, r: Array, e_r: Array) -> None:
     """Products `e r` of every lane."""
     size, at = r.size, 0
     for i in range(0, size, LANES):
-        along, total_i = load(r, i), splat(0.0)
+        along, total_i = load_vector(r, i), splat(0.0)
         for j in range(0, i, LANES):
-            entry = load(triangle, at)
-            total_i = fma(entry, load(r, j), total_i)
-            store(e_r, j, fma(entry, along, load(e_r, j)))
+            entry = load_vector(triangle, at)
+            total_i = fma(entry, load_vector(r, j), total_i)
+            store_vector(e_r, j, fma(entry, along, load_vector(e_r, j)))
             at += LANES
-        store(e_r, i, fma(load(triangle, at), along, total_i))
+        store_vector(e_r, i, fma(load_vector(triangle, at), along, total_i))
         at += LANES
 
 
@@ -131,14 +131,14 @@ def _update_lanes(triangle: Array, r: Array, z: Array, next_r: Array, e_r: Array
     """Add `r z^T + z r^T` and multiply with the next residual."""
     size, at = r.size, 0
     for i in range(0, size, LANES):
-        r_i, z_i, along, total_i = load(r, i), load(z, i), load(next_r, i), splat(0.0)
+        r_i, z_i, along, total_i = load_vector(r, i), load_vector(z, i), load_vector(next_r, i), splat(0.0)
         for j in range(0, i, LANES):
-            entry = fma(r_i, load(z, j), fma(z_i, load(r, j), load(triangle, at)))
-            store(triangle, at, entry)
-            total_i = fma(entry, load(next_r, j), total_i)
-            store(e_r, j, fma(entry, along, load(e_r, j)))
+            entry = fma(r_i, load_vector(z, j), fma(z_i, load_vector(r, j), load_vector(triangle, at)))
+            store_vector(triangle, at, entry)
+            total_i = fma(entry, load_vector(next_r, j), total_i)
+            store_vector(e_r, j, fma(entry, along, load_vector(e_r, j)))
             at += LANES
-        entry = fma(add(r_i, r_i), z_i, load(triangle, at))
-        store(triangle, at, entry)
-        store(e_r, i, fma(entry, along, total_i))
+        entry = fma(add(r_i, r_i), z_i, load_vector(triangle, at))
+        store_vector(triangle, at, entry)
+        store_vector(e_r, i, fma(entry, along, total_i))
         at += LANES

@@ -137,13 +137,13 @@ def _within(builder: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def load(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+def load_vector(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     """Eight consecutive numbers of an array."""
     return _inline(VECTOR, (array, types.intp), _load)
 
 
 @intrinsic
-def store(_typing: Any, array: Any, index: Any, vector: Any) -> Any:  # noqa: ARG001
+def store_vector(_typing: Any, array: Any, index: Any, vector: Any) -> Any:  # noqa: ARG001
     """Write eight consecutive numbers of an array."""
     return _inline(types.void, (array, types.intp, VECTOR), _store)
 
@@ -179,7 +179,7 @@ def total(_typing: Any, vector: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic
-def within(_typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
+def lanes_within(_typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
     """Bits of the lanes where `a <= b`; not those with NaN."""
     return _inline(types.int64, (VECTOR, VECTOR), _within)
 

@@ -1,4 +1,4 @@
-"""How a quantity depends on width, and power laws."""
+"""Power laws `y = a x^b`, with an interval of the exponent and a test of whether one power fits at all."""
 
 from __future__ import annotations
 
@@ -6,112 +6,115 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import stdtrit
 
 from ..errors import invalid
+from .coordinates import require_level, require_resampling
+from .lines import slope_weights, student_slope
+from .resampling import UNBOUNDED, expansion, resample_means, tails
 
 if TYPE_CHECKING:
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
+    Floats = NDArray[np.float64]
+    Interval = tuple[float, float]
 
-class WidthDependence(NamedTuple):
-    """A quantity's dependence on width, from repeated runs at each of several widths."""
+BEND = 0.02
+"""Change of the local exponent over the range of x up to which a law counts as one power."""
 
-    slope: float
-    """Slope of log quantity against log width; zero means no dependence."""
-    interval: tuple[float, float]
-    """95% confidence interval of the slope; infinite with fewer than three points."""
-    spread: float
-    """Largest mean over smallest mean, minus one."""
-    means: tuple[float, ...]
-    """Mean over runs at each width, widths ascending."""
-    widths: tuple[float, ...]
-    """The finite widths, ascending."""
-    runs: int
-    """Runs that entered: those with a positive, finite value, not the diverged ones."""
-    left_out: int
-    """Runs at finite widths that did not enter."""
-
-    @property
-    def fair_interval(self) -> tuple[float, float]:
-        """The interval for a verdict: infinite if runs were left out.
-
-        Those that survive where others diverge are no fair sample.
-        """
-        return (-math.inf, math.inf) if self.left_out else self.interval
-
-
-def width_dependence(values: xr.DataArray) -> WidthDependence:
-    """Measure the dependence on width of a positive quantity with dimensions `width` and `seed`.
-
-    The slope is that of a least-squares line through all runs' (log width, log value).
-
-    Raises
-    ------
-    InputError
-        If fewer than two finite widths have a run with a positive, finite value.
-    """
-    table = values.transpose("width", "seed")
-    finite = table.isel(width=np.isfinite(table["width"].to_numpy())).sortby("width")
-    widths = finite["width"].to_numpy()
-    numbers = np.where(finite.to_numpy() > 0, finite.to_numpy(), np.nan)
-    usable = np.isfinite(numbers)
-    if usable.any(axis=1).sum() < 2:
-        raise invalid(
-            "widths with a finite, positive value",
-            int(usable.any(axis=1).sum()),
-            accepted="at least 2",
-            remedy="add widths, or lower the learning rate if runs diverged",
-        )
-    x = np.repeat(np.log(widths)[:, None], numbers.shape[1], axis=1)[usable]
-    slope, interval = _slope(x, np.log(numbers[usable]))
-    means = [float(np.mean(row[mask])) for row, mask in zip(numbers, usable, strict=True) if mask.any()]
-    kept = tuple(float(width) for width, mask in zip(widths, usable, strict=True) if mask.any())
-    runs = int(usable.sum())
-    spread = max(means) / min(means) - 1
-    return WidthDependence(slope, interval, spread, tuple(means), kept, runs, usable.size - runs)
-
-
-def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
-    """Least-squares slope and Student's 95% interval; x must not all be the same."""
-    across, up = x - x.mean(), y - y.mean()
-    square = float(across @ across)
-    slope = float(across @ up) / square
-    degrees = x.size - 2
-    if degrees < 1:
-        return slope, (-math.inf, math.inf)
-    left = up - slope * across
-    reach = float(stdtrit(degrees, 0.975)) * math.sqrt(float(left @ left) / degrees / square)
-    return slope, (slope - reach, slope + reach)
-
-
-def settled(values: xr.DataArray, measurements: int = 3) -> xr.DataArray:
-    """Mean over the last measurements of each run, which averages out minibatch noise.
-
-    A run that diverged has no last measurements: its value is NaN.
-    """
-    return values.isel(step=slice(-measurements, None)).mean("step", skipna=False)
+_CERTAIN = 0.99
+"""Level at which the change has to differ from zero."""
 
 
 class PowerLaw(NamedTuple):
     """A fitted `y = amplitude x^exponent`."""
 
     amplitude: float
+    """`exp(log_amplitude)`: zero or infinite where that is beyond floating point."""
     exponent: float
-    interval: tuple[float, float]
+    interval: Interval
     """Confidence interval of the exponent; infinite where the points or runs are too few for one."""
     r_squared: float
     """Share of the variance of log y that the line explains; 1 where log y does not vary."""
     points: int
-    """Points that entered: those with x and y finite and above zero."""
+    """LawPoints that entered: those with x and y finite and above zero."""
+    log_amplitude: float = math.nan
+    ends: tuple[float, float] = (math.nan, math.nan)
+    """Local exponents at the smallest and the largest x, of a parabola through the logs; NaN with fewer than
+    four points."""
+    bent: bool = False
+    """Whether the local exponent certainly changes along x, by more than the interval is wide and by more
+    than `BEND`: then no single power fits, and the interval, which takes the law for one, is too narrow."""
+    open: str = ""
+    """Why there is no law to speak of; empty where there is one."""
+
+    @property
+    def range(self) -> Interval:
+        """The interval, and where the law bends the local exponents at both ends too."""
+        if not self.bent:
+            return self.interval
+        return min(self.interval[0], *self.ends), max(self.interval[1], *self.ends)
+
+    def at(self, x: ArrayLike) -> Floats:
+        """Values of the law at x, computed from the logarithms."""
+        logs = self.log_amplitude + self.exponent * np.log(np.asarray(x, dtype=np.float64))
+        with np.errstate(over="ignore", under="ignore"):
+            return np.asarray(np.exp(logs))
 
     def __str__(self) -> str:
         """The exponent with its interval."""
         low, high = self.interval
+        if math.isnan(self.exponent):
+            return f"no exponent ({self.open})"
+        aside = f"; {self.open}" if self.open else ""
         if not math.isfinite(low):
-            return f"{self.exponent:.2f} (too few runs for an interval)"
-        return f"{self.exponent:.2f} (95% {low:.2f} to {high:.2f})"
+            return f"{self.exponent:.2f} (too few runs for an interval{aside})"
+        if self.bent:
+            aside = f"; no single power: {self.ends[0]:.2f} at first, {self.ends[1]:.2f} at last{aside}"
+        return f"{self.exponent:.2f} (95% {low:.2f} to {high:.2f}{aside})"
+
+
+def no_law(reason: str, points: int = 0) -> PowerLaw:
+    """What stands for a law where there is none."""
+    return PowerLaw(math.nan, math.nan, UNBOUNDED, math.nan, points, open=reason)
+
+
+class LawPoints(NamedTuple):
+    """Usable points of a law, in logarithms, and the runs behind them."""
+
+    logs: Floats
+    """Logs of x, shape (n,)."""
+    heights: Floats
+    """Logs of the mean of y over runs, shape (n,)."""
+    runs: Floats
+    """Values of y, shape (runs, n)."""
+
+
+def usable_points(x: ArrayLike, y: ArrayLike, *, least: int = 2) -> LawPoints:
+    """LawPoints with x and the mean of y finite and above zero.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit, or fewer than `least` different x are left.
+    """
+    across = np.asarray(x, dtype=np.float64)
+    runs = np.atleast_2d(np.asarray(y, dtype=np.float64))
+    if across.ndim != 1 or runs.ndim != 2 or runs.shape[1] != across.size:
+        raise invalid(
+            "shapes of x and y", (across.shape, np.shape(y)), accepted="(n,) with (n,) or (runs, n)",
+            remedy="transpose y, or leave points out",
+        )  # fmt: skip
+    means = runs.mean(axis=0)
+    usable = np.isfinite(across) & (across > 0) & np.isfinite(means) & (means > 0)
+    if np.unique(across[usable]).size < least:
+        raise invalid(
+            "points of a power law",
+            int(usable.sum()),
+            accepted=f"at least {least} that are finite and above 0",
+            remedy="widen the window of the fit, or lower the learning rate if runs diverged",
+        )
+    return LawPoints(np.log(across[usable]), np.log(means[usable]), runs[:, usable])
 
 
 def power_law_fit(
@@ -121,8 +124,9 @@ def power_law_fit(
     generator: np.random.Generator | None = None,
     paired: bool = True,
     resamples: int = 2000,
+    level: float = 0.95,
 ) -> PowerLaw:
-    """Least-squares line through (log x, log y), with a 95% interval of its slope.
+    """Least-squares line through (log x, log y), with an interval of its slope.
 
     Parameters
     ----------
@@ -137,95 +141,108 @@ def power_law_fit(
     generator
         Draws the resamples; needed if `y` has runs.
     paired
-        Whether a row of `y` is one run, as along time, or every column has runs of its own, as along widths.
+        Whether a row of `y` is one run, as along time, or every column has runs of its own, as along sizes.
     resamples
-        Bootstrap resamples.
+        Number of bootstrap resamples.
+    level
+        Confidence level of the interval.
+
+    Returns
+    -------
+    PowerLaw
+        With `bent` where one power does not fit, as with an offset: `offset_law_fit` fits that.
 
     Raises
     ------
     InputError
-        If fewer than two points can enter, or runs are given without a generator.
+        If fewer than two points can enter, runs are given without a generator, or a setting makes no sense.
     """
-    x, runs = np.asarray(x, dtype=np.float64), np.atleast_2d(np.asarray(y, dtype=np.float64))
-    means = runs.mean(axis=0)
-    usable = np.isfinite(x) & (x > 0) & np.isfinite(means) & (means > 0)
-    if np.unique(x[usable]).size < 2:
-        raise invalid(
-            "points of a power law",
-            int(usable.sum()),
-            accepted="at least 2 that are finite and above 0",
-            remedy="widen the window of the fit, or lower the learning rate if runs diverged",
-        )
-    logs, heights = np.log(x[usable]), np.log(means[usable])
-    slope, interval = _slope(logs, heights)
+    require_level(level)
+    points = usable_points(x, y)
+    logs, heights, _ = points
+    slope, interval = student_slope(logs, heights, level)
     intercept = float(heights.mean() - slope * logs.mean())
+    drawn = None
     if np.ndim(y) > 1:
-        if generator is None:
-            raise invalid("generator", None, accepted="a numpy.random.Generator", remedy="pass one")
-        interval = _bootstrapped(logs, runs[:, usable], generator, paired=paired, resamples=resamples)
+        chosen = require_resampling(generator, resamples, level)
+        drawn = resampled_heights(points, chosen, paired=paired, resamples=resamples)
+        interval = resampled_interval(slope_weights(logs), points, drawn, paired=paired, level=level)
+    ends, bent = _bend(points, drawn, interval, paired=paired)
     left = heights - intercept - slope * logs
     total = float(((heights - heights.mean()) ** 2).sum())
     explained = 1 - float((left**2).sum()) / total if total > 0 else 1.0
-    return PowerLaw(math.exp(intercept), slope, interval, explained, int(usable.sum()))
+    return PowerLaw(exponential(intercept), slope, interval, explained, logs.size, intercept, ends, bent)
 
 
-def resample_means(
-    runs: NDArray[np.float64], generator: np.random.Generator, resamples: int
-) -> NDArray[np.float64]:
-    """Means of resampled runs; shape (resamples, ...) from (runs, ...).
+def exponential(log: float) -> float:
+    """The exponential, infinite where it is beyond floating point."""
+    return math.exp(log) if log < math.log(np.finfo(np.float64).max) else math.inf
 
-    Each resample draws as many runs as there are, with replacement.
+
+def resampled_heights(
+    points: LawPoints, generator: np.random.Generator, *, paired: bool, resamples: int
+) -> Floats | None:
+    """Logs of the means of resampled runs, shape (resamples, n); None for a single run.
+
+    A resample whose mean is not positive counts as one with only the least positive run in it.
     """
-    count = len(runs)
-    shares = generator.multinomial(count, np.full(count, 1 / count), size=resamples) / count
-    return np.asarray(np.tensordot(shares, runs, axes=1))
-
-
-def expansion(runs: int, degrees: float) -> float:
-    """Factor that widens a 95% bootstrap interval for few runs: Student's t, and n - 1 in place of n."""
-    return math.sqrt(runs / (runs - 1)) * float(stdtrit(degrees, 0.975) / ndtri(0.975))
-
-
-def trend_probability(events: NDArray[np.bool_]) -> float:
-    """Two-sided p-value of Kendall's rank correlation of events with their row; shape (rows, runs).
-
-    By the normal approximation with ties; 1 where nothing varies.
-    """
-    rows, runs = events.shape
-    size, count = events.size, int(events.sum())
-    if rows < 2 or size < 3 or count in {0, size}:
-        return 1.0
-    excess = runs * int((2 * np.arange(rows) - rows + 1) @ events.sum(axis=1))  # concordant less discordant
-    ties = np.full(rows, float(runs)), np.array([count, size - count], dtype=np.float64)
-    pairs = [tied * (tied - 1) for tied in ties]
-    triples = math.prod(float(pair @ (tied - 2)) for pair, tied in zip(pairs, ties, strict=True))
-    lost = sum(float(pair @ (2 * tied + 5)) for pair, tied in zip(pairs, ties, strict=True))
-    whole = size * (size - 1)
-    both = float(pairs[0].sum()) * float(pairs[1].sum())
-    variance = (whole * (2 * size + 5) - lost) / 18 + both / (2 * whole) + triples / (9 * whole * (size - 2))
-    return 2 * float(ndtr(-abs(excess) / math.sqrt(variance)))
-
-
-def _bootstrapped(
-    logs: NDArray[np.float64],
-    runs: NDArray[np.float64],
-    generator: np.random.Generator,
-    *,
-    paired: bool,
-    resamples: int,
-) -> tuple[float, float]:
-    """Interval of the slope through the log means of resampled runs; shapes (n,) and (runs, n)."""
-    count, points = runs.shape
-    if count < 2:
-        return -math.inf, math.inf
+    runs = points.runs
+    if len(runs) < 2:
+        return None
     if paired:
         means = resample_means(runs, generator, resamples)
     else:
-        columns = [resample_means(column, generator, resamples) for column in runs.T]
-        means = np.stack(columns, axis=1)
-    centred = logs - logs.mean()
-    weights = centred / (centred @ centred)
-    slope = float(weights @ np.log(runs.mean(axis=0)))
-    low, high = np.quantile(np.log(means) @ weights, (0.025, 0.975))
-    factor = expansion(count, count - 1 if paired else (count - 1) * max(points - 1, 1))
-    return slope + factor * (float(low) - slope), slope + factor * (float(high) - slope)
+        means = np.stack([resample_means(column, generator, resamples) for column in runs.T], axis=1)
+    least = np.where(runs > 0, runs, np.inf).min(axis=0) / len(runs)
+    return np.asarray(np.log(np.where(means > 0, means, least)))
+
+
+def resampled_interval(
+    weights: Floats,
+    points: LawPoints,
+    drawn: Floats | None,
+    *,
+    paired: bool,
+    level: float,
+    parameters: int = 2,
+) -> Interval:
+    """Interval of the weighted sum of heights, by expanded percentiles; infinite with one run."""
+    count, size = points.runs.shape
+    if drawn is None:
+        return UNBOUNDED
+    value = float(weights @ np.log(points.runs.mean(axis=0)))
+    low, high = np.quantile(drawn @ weights, tails(level))
+    columns = 1 if paired else max(size - parameters + 1, 1)
+    factor = expansion(count, (count - 1) * columns, level)
+    return value + factor * (float(low) - value), value + factor * (float(high) - value)
+
+
+def student_interval(weights: Floats, left: Floats, degrees: int, value: float, level: float) -> Interval:
+    """Student's interval of a weighted sum of heights, from what a fit with such degrees leaves of them."""
+    if degrees < 1:
+        return UNBOUNDED
+    error = math.sqrt(float(left @ left) / degrees * float(weights @ weights))
+    reach = float(stdtrit(degrees, tails(level)[1])) * error
+    return value - reach, value + reach
+
+
+def _bend(
+    points: LawPoints, drawn: Floats | None, interval: Interval, *, paired: bool
+) -> tuple[Interval, bool]:
+    """Local exponents at the ends of a parabola through the logs, and whether they certainly differ."""
+    logs, heights, runs = points
+    if np.unique(logs).size < 4:
+        return (math.nan, math.nan), False
+    middle = logs - logs.mean()
+    basis = np.stack([np.ones_like(middle), middle, middle**2], axis=1)
+    inverse = np.linalg.pinv(basis)
+    _, slope, curvature = (float(part) for part in inverse @ heights)
+    first, last = (slope + 2 * curvature * float(place) for place in (middle.min(), middle.max()))
+    weights = 2 * float(np.ptp(middle)) * inverse[2]
+    if len(runs) > 1:
+        low, high = resampled_interval(weights, points, drawn, paired=paired, level=_CERTAIN, parameters=3)
+    else:
+        left = heights - basis @ (inverse @ heights)
+        low, high = student_interval(weights, left, logs.size - 3, last - first, _CERTAIN)
+    enough = max(BEND, interval[1] - interval[0])
+    return (first, last), bool((low > 0 or high < 0) and abs(last - first) > enough)

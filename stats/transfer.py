@@ -1,153 +1,81 @@
-"""Whether the best learning rate of one width is that of another: interpolated optima and their drift."""
+"""Whether the best learning rate of one size is that of another: interpolated optima and their drift."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.interpolate import Akima1DInterpolator
-from scipy.special import ndtri, stdtrit
 
-from ..errors import require_known, require_positive, require_whole
-from .power_laws import power_law_fit, resample_means
+from ..errors import invalid, require_positive
+from .coordinates import RATE, SEED, checked_table, finite_sizes, require_resampling, require_size_name
+from .curves import LossCurves
+from .power_laws import PowerLaw, power_law_fit
+from .resampling import UNBOUNDED
+from .verdicts import REFUTED, SHOWN, TRANSFER, UNDECIDED, Judgement, Within
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import xarray as xr
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    from .resolution import Floor
 
-
-class LearningRateTransfer(NamedTuple):
-    """The best learning rate of every width."""
-
-    widths: tuple[float, ...]
-    optima: tuple[float, ...]
-    """Where a parabola through the best rate and its neighbours, in logarithms, is least."""
-    at_edge: tuple[bool, ...]
-    """Whether the best is the grid's first or last rate, or its neighbour diverged: it may lie beyond."""
-    drift: float
-    """Factors of two that the optimum changes by when the width doubles, of widths whose optimum is within
-    the grid; zero is transfer, NaN fewer than two such widths."""
-    interval: tuple[float, float]
-    """95%, Student's over these widths about a power law; infinite with fewer than three."""
-
-    @property
-    def words(self) -> str:
-        """Optima and drift in words."""
-        rates = ", ".join(
-            f"{rate:.3g}{' (edge)' if edge else ''}"
-            for rate, edge in zip(self.optima, self.at_edge, strict=True)
-        )
-        if math.isnan(self.drift):
-            return f"best learning rates {rates}: too many at the edge of the grid to say how they drift"
-        low, high = self.interval
-        reach = f"95% {low:+.2f} to {high:+.2f}" if math.isfinite(low) else "too few widths for an interval"
-        return f"best learning rates {rates}: {self.drift:+.2f} factors of two a doubling of width ({reach})"
-
-
-def learning_rate_transfer(losses: xr.DataArray) -> LearningRateTransfer:
-    """Best learning rates of final losses, and how they go with the width.
-
-    Parameters
-    ----------
-    losses
-        Dimensions (width, learning_rate), and seed, over which the mean is taken; positive, NaN where a run
-        diverged: such a rate does not compete.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two finite widths at which some rate did not diverge.
-    """
-    means = losses.mean("seed", skipna=False) if "seed" in losses.dims else losses
-    table = means.sortby("width").sortby("learning_rate").transpose("width", "learning_rate")
-    widths, rates = table["width"].to_numpy(), table["learning_rate"].to_numpy()
-    found = [
-        (float(width), *_optimum(np.log(rates), _logs(row)))
-        for width, row in zip(widths, table.to_numpy(), strict=True)
-        if math.isfinite(width) and np.isfinite(row).any()
-    ]
-    require_whole("number of widths with a best learning rate", len(found), least=2, example=3)
-    kept, logs, edges = zip(*found, strict=True)
-    optima = tuple(math.exp(value) for value in logs)
-    inside = [pair for pair, edge in zip(zip(kept, optima, strict=True), edges, strict=True) if not edge]
-    if len(inside) < 2:
-        return LearningRateTransfer(kept, optima, edges, math.nan, (-math.inf, math.inf))
-    fit = power_law_fit(*zip(*inside, strict=True))
-    return LearningRateTransfer(kept, optima, edges, fit.exponent, fit.interval)
-
-
-def _logs(losses: Floats) -> Floats:
-    """Logarithms, zero taken for the smallest number above it; NaN stays."""
-    return np.asarray(np.log(np.maximum(losses, np.finfo(np.float64).tiny)))
-
-
-def _optimum(rates: NDArray[np.float64], losses: NDArray[np.float64]) -> tuple[float, bool]:
-    """Log of the best rate, and whether it may lie beyond what was tried."""
-    places, edges = _optima(rates, losses[None])
-    return float(places[0]), bool(edges[0])
-
-
-def _optima(rates: Floats, losses: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Logs of the best rates of curves (curves, rates), and whether each may lie beyond what was tried.
-
-    The minimum of the parabola through the lowest point and its neighbours, which lies between these.
-    """
-    last = len(rates) - 1
-    heights = np.where(np.isfinite(losses), losses, np.inf)
-    best = heights.argmin(axis=1)
-    rows = np.arange(len(losses))
-    middle = np.clip(best, 1, max(last - 1, 1))
-    edges = (best == 0) | (best == last)
-    if last < 2:
-        return rates[best], np.ones(len(losses), dtype=bool)
-    x = [rates[middle + offset] for offset in (-1, 0, 1)]
-    y = [heights[rows, middle + offset] for offset in (-1, 0, 1)]
-    edges |= ~(np.isfinite(y[0]) & np.isfinite(y[2]))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        left, right = (y[1] - y[0]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])
-        vertex = (x[0] + x[1]) / 2 - left * (x[2] - x[0]) / (2 * (right - left))
-    usable = ~edges & np.isfinite(vertex)
-    return np.where(usable, np.clip(vertex, x[0], x[2]), rates[best]), edges
-
-
-VERDICTS = TRANSFERS, MOVES, OPEN = "transfers", "does not transfer", "no verdict"
-"""What may be found."""
+    Interval = tuple[float, float]
 
 DRIFT = 0.25
 """Factors of two a doubling of the size that the best rate may move by and still transfer."""
 
-LEVEL = 0.9
-"""Of the intervals."""
+CONFIDENCE = 0.9
+"""Confidence level of the intervals."""
 
 
 class TransferVerdict(NamedTuple):
     """Whether the best learning rate of small networks is that of large ones."""
 
-    verdict: str
-    """One of `VERDICTS`."""
+    judgement: Judgement
+    """On the expectation that it is."""
     sentence: str
-    """With its numbers, or why there is none."""
+    """The verdict with its numbers, or why there is none."""
     sizes: tuple[float, ...]
-    """Widths, or depths, ascending."""
+    """Widths, or depths, ascending, at which some rate trains every seed."""
     optima: tuple[float, ...]
-    """Interpolated best rate of each."""
-    intervals: tuple[tuple[float, float], ...]
-    """Of each, from resampled seeds; infinite with fewer than two."""
+    """Interpolated best rate of each; the middle of the tied ones where there are several."""
+    intervals: tuple[Interval, ...]
+    """Interval of each, from resampled seeds; infinite with one. For tied rates their range."""
     at_edge: tuple[bool, ...]
-    """Whether it may lie beyond the grid."""
+    """Whether it may lie beyond the grid: it is the first or last rate, or its neighbour diverged."""
+    tied: tuple[bool, ...]
+    """Whether several rates share the least loss, so that none is the best."""
     diverged: tuple[int, ...]
     """Learning rates at each size at which some run has no final loss."""
     drift: float
     """Factors of two that the optimum moves by when the size doubles; NaN with fewer than two in the grid."""
-    interval: tuple[float, float]
-    """Of the drift."""
-    excess: float
-    """Loss of the largest network at the smallest one's best rate over that at its own, less one; NaN where
-    one of them may lie beyond the grid or diverges."""
+    interval: Interval
+    """Interval of the drift, from resampled seeds."""
+    jumps: tuple[Interval, ...]
+    """The same between neighbouring sizes, all at one level."""
+    excesses: tuple[float, ...]
+    """Loss of the largest network at each size's best rate over that at its own, less one; NaN where one of
+    them may lie beyond the grid or diverges."""
+    law: PowerLaw | None
+    """Power law in size of the optima within the grid, with Student's 95% interval over the sizes, which one
+    seed has too; None with fewer than two."""
+
+    @property
+    def verdict(self) -> str:
+        """The judgement in its own words: `transfers`, `does not transfer` or `no verdict`."""
+        return TRANSFER.of(self.judgement)
+
+    @property
+    def line(self) -> tuple[float, Interval]:
+        """Exponent of `law` with its interval; NaN and infinite where there is none."""
+        return (math.nan, UNBOUNDED) if self.law is None else (self.law.exponent, self.law.interval)
+
+    @property
+    def excess(self) -> float:
+        """What carrying the smallest network's best rate to the largest one costs, relative to its loss."""
+        return self.excesses[0] if self.excesses else math.nan
 
 
 def transfer_verdict(
@@ -156,7 +84,8 @@ def transfer_verdict(
     *,
     over: str = "width",
     tolerance: float = DRIFT,
-    level: float = LEVEL,
+    floor: Floor = None,
+    level: float = CONFIDENCE,
     resamples: int = 2000,
 ) -> TransferVerdict:
     """Whether the best learning rate transfers, or why the losses cannot say.
@@ -164,16 +93,19 @@ def transfer_verdict(
     Parameters
     ----------
     losses
-        Final losses, positive, dimensions (width or depth, learning_rate, seed); NaN where a run diverged:
-        such a rate does not compete.
+        Final losses of dimensions (size, learning_rate, seed), none negative; NaN where a run diverged: such
+        a rate does not compete.
     generator, resamples
-        Draws resamples of seeds, the same for all rates of a size, and how many.
+        Source of the resamples of seeds, which are the same for all rates of a size, and their number.
     over
-        `width` or `depth`.
+        Name of the size axis: `width`, `depth` or another.
     tolerance
         Factors of two a doubling that count as none.
+    floor
+        Losses at or below it are not resolved and count as equal to it: a number, or one for each run. None
+        takes the largest of all losses for the scale (`rounding_floor`).
     level
-        Of the intervals, which are widened for few seeds.
+        Confidence level of the intervals, which are widened for few seeds.
 
     Returns
     -------
@@ -183,160 +115,127 @@ def transfer_verdict(
     Raises
     ------
     InputError
-        If fewer than two sizes have a rate without divergence, or a setting makes no sense.
+        If there are fewer than two finite sizes, a loss is negative, or a coordinate, dimension or setting
+        makes no sense.
     """
-    require_known("size", over, ("width", "depth"))
+    require_size_name(over)
     require_positive("tolerance", tolerance, example=DRIFT)
-    table = losses.sortby(over).sortby("learning_rate").transpose(over, "learning_rate", "seed")
-    sizes, rates = table[over].to_numpy(), np.log(table["learning_rate"].to_numpy())
-    runs = table.to_numpy()
-    kept = np.isfinite(sizes) & np.isfinite(runs).all(axis=2).any(axis=1)
-    require_whole(f"number of {over}s with a best learning rate", int(kept.sum()), least=2, example=3)
-    curves = _Curves(sizes[kept], rates, runs[kept])
+    require_resampling(generator, resamples, level)
+    curves = LossCurves(checked_losses(losses, over), floor)
     spread = curves.resampled(generator, resamples)
     drift, interval = curves.drift(spread, level)
-    verdict, words = _judged(curves, (drift, interval), curves.jumps(spread, level), over, tolerance)
-    shares = np.eye(len(curves.sizes))
-    ends = tuple(
-        (2**low, 2**high) for _, (low, high) in (curves.combined(row, spread, level) for row in shares)
-    )
-    optima = tuple(math.exp(value) for value in curves.optima)
-    excess = curves.excess
-    sentence = f"{verdict}: {words}; {_optima_words(over, curves.sizes, optima, ends, curves.edges)}"
-    if math.isfinite(excess):
-        lost = f"{100 * excess:.2g}% more" if excess < 1 else f"{excess + 1:.3g} times as much"
-        sentence += f"; at the smallest one's best rate the largest has {lost} loss"
+    jumps, ends = curves.jumps(spread, level), curves.intervals(spread, level)
+    judgement, because = _judged(curves, (drift, interval), jumps, over, tolerance)
+    best = tuple(math.exp(place) for place in curves.places)
+    excesses = tuple(curves.excess(index) for index in range(len(best)))
+    inside = curves.inside
+    law = power_law_fit(curves.sizes[inside], np.array(best)[inside]) if inside.sum() > 1 else None
+    words = [f"{TRANSFER.of(judgement)}: {because}", *_optima_words(curves, best, ends, over)]
+    words += _excess_words(excesses)
     return TransferVerdict(
-        verdict, sentence, tuple(map(float, curves.sizes)), optima, ends, tuple(map(bool, curves.edges)),
-        tuple(map(int, curves.diverged)), drift, interval, excess,
+        judgement, "; ".join(words), tuple(map(float, curves.sizes)), best, tuple(ends),
+        tuple(map(bool, curves.at_edge)), tuple(map(bool, curves.tied)), tuple(map(int, curves.diverged)),
+        drift, interval, tuple(jumps), excesses, law,
     )  # fmt: skip
 
 
-class _Curves:
-    """Loss against learning rate at every size, all in logarithms but the runs."""
+def checked_losses(losses: xr.DataArray, over: str, *, infinite: bool = False) -> xr.DataArray:
+    """Losses of dimensions (size, learning_rate, seed), ascending along each, without or with infinite size.
 
-    def __init__(self, sizes: Floats, rates: Floats, runs: Floats) -> None:
-        self.sizes, self.rates, self.runs = sizes, rates, runs
-        self.heights = _logs(runs.mean(axis=2))
-        self.optima, self.edges = _optima(rates, self.heights)
-        self.diverged = (~np.isfinite(runs).all(axis=2)).sum(axis=1)
-
-    @property
-    def inside(self) -> NDArray[np.bool_]:
-        """Sizes whose best rate lies within the grid."""
-        return ~self.edges
-
-    @property
-    def excess(self) -> float:
-        """Of the largest size at the smallest one's best rate, by interpolation of the log loss."""
-        if self.edges[0] or self.edges[-1]:
-            return math.nan
-        height, place = self.heights[-1], int(np.searchsorted(self.rates, self.optima[0]))
-        finite = np.isfinite(height)
-        if not finite[max(0, place - 1) : place + 1].all():
-            return math.nan
-        curve = Akima1DInterpolator(self.rates[finite], height[finite], extrapolate=False)
-        return float(np.expm1(curve(self.optima[0]) - curve(self.optima[-1])))
-
-    def resampled(self, generator: np.random.Generator, resamples: int) -> Floats | None:
-        """Log optima of resampled seeds less the optima, (sizes, resamples); None of one seed."""
-        seeds = self.runs.shape[2]
-        if seeds < 2:
-            return None
-        drawn = np.stack([self._resampled(row, generator, resamples) for row in self.runs])
-        return np.asarray((drawn - self.optima[:, None]) * math.sqrt(seeds / (seeds - 1)))
-
-    def combined(
-        self, weights: Floats, spread: Floats | None, level: float
-    ) -> tuple[float, tuple[float, float]]:
-        """A weighted sum of the log2 optima, with its interval (Satterthwaite's degrees of freedom)."""
-        value = float(weights @ self.optima) / math.log(2)
-        if spread is None:
-            return value, (-math.inf, math.inf)
-        parts = weights**2 * spread.var(axis=1)
-        seeds = self.runs.shape[2]
-        degrees = (seeds - 1) * parts.sum() ** 2 / (parts**2).sum() if parts.any() else math.inf
-        low, high = np.quantile(weights @ spread, ((1 - level) / 2, (1 + level) / 2)) / math.log(2)
-        factor = _student(degrees, level)
-        return value, (value + factor * float(low), value + factor * float(high))
-
-    def drift(self, spread: Floats | None, level: float) -> tuple[float, tuple[float, float]]:
-        """Slope of the log2 optima within the grid on log2 size, with its interval."""
-        inside = self.inside
-        if inside.sum() < 2:
-            return math.nan, (-math.inf, math.inf)
-        places = np.log2(self.sizes)
-        centred = np.where(inside, places - places[inside].mean(), 0.0)
-        return self.combined(centred / (centred @ centred), spread, level)
-
-    def jumps(self, spread: Floats | None, level: float) -> list[tuple[float, float]]:
-        """Least and largest shift a doubling between neighbouring sizes within the grid, all at one level."""
-        inside = np.flatnonzero(self.inside)
-        found = []
-        for one, other in pairwise(inside):
-            weights = np.zeros(len(self.sizes))
-            weights[[one, other]] = -1.0, 1.0
-            weights /= np.log2(self.sizes[other] / self.sizes[one])
-            found.append(self.combined(weights, spread, 1 - (1 - level) / max(1, len(inside) - 1))[1])
-        return found
-
-    def _resampled(self, runs: Floats, generator: np.random.Generator, resamples: int) -> Floats:
-        """Log optima of means over resampled seeds, from runs (rates, seeds)."""
-        means = resample_means(runs.T, generator, resamples)
-        return _optima(self.rates, _logs(means))[0]
-
-
-def _student(degrees: float, level: float) -> float:
-    """Factor that widens a bootstrap interval for few runs: Student's t over the normal quantile."""
-    return (
-        float(stdtrit(degrees, (1 + level) / 2) / ndtri((1 + level) / 2)) if math.isfinite(degrees) else 1.0
-    )
+    Raises
+    ------
+    InputError
+        If there are fewer than two finite sizes, a loss is negative, or a coordinate or dimension makes no
+        sense.
+    """
+    table = checked_table(losses, (over, RATE, SEED))
+    table = table if infinite else finite_sizes(table, over)
+    if bool((table < 0).any()):
+        raise invalid(
+            "least loss", float(table.min()), accepted="at least 0",
+            remedy="subtract a bound from below, or pass the exponential of a log density",
+        )  # fmt: skip
+    return table
 
 
 def _judged(
-    curves: _Curves,
-    drift: tuple[float, tuple[float, float]],
-    jumps: list[tuple[float, float]],
+    curves: LossCurves,
+    drift: tuple[float, Interval],
+    jumps: list[Interval],
     over: str,
     tolerance: float,
-) -> tuple[str, str]:
-    """Verdict, and why."""
-    value, (low, high) = drift
-    beyond = [f"{size:g}" for size, edge in zip(curves.sizes, curves.edges, strict=True) if edge]
+) -> tuple[Judgement, str]:
+    """Judgement, and why."""
+    value, interval = drift
     if curves.inside.sum() < 3:
-        if beyond:
-            return (
-                OPEN,
-                f"the best rate may lie beyond the grid at {over} {', '.join(beyond)}: try more rates",
-            )
-        return OPEN, f"{len(curves.sizes)} {over}s are too few to say how the best rate moves: add some"
-    if not math.isfinite(low):
+        few = f"{len(curves.sizes)} {over}s are too few to say how the best rate moves: add some"
+        return UNDECIDED, "; ".join(_obstacles(curves, over)) or few
+    if not math.isfinite(interval[0]):
         return (
-            OPEN,
+            UNDECIDED,
             f"drift {value:+.2f} factors of two a doubling, but one seed gives no interval: add seeds",
         )
+    low, high = interval
     words = f"the best rate moves by {value:+.2f} factors of two a doubling ({low:+.2f} to {high:+.2f})"
-    words += f", without {over} {', '.join(beyond)}, at the edge of the grid" if beyond else ""
-    if any(least > tolerance or most < -tolerance for least, most in [(low, high), *jumps]):
-        aside = "" if low > tolerance or high < -tolerance else f", but further between neighbouring {over}s"
-        return MOVES, words + aside
-    if not -tolerance <= low <= high <= tolerance:
-        return (
-            OPEN,
-            f"{words}, which is neither within ±{tolerance:g} nor beyond: add seeds, {over}s or rates",
-        )
-    return (OPEN, f"{words}: try more rates") if beyond else (TRANSFERS, words)
+    left_out = _left_out(curves, over)
+    words += f", without {left_out}" if left_out else ""
+    expected = Within(tolerance)
+    found = expected.judge(interval)
+    if REFUTED in {found, *(expected.judge(jump) for jump in jumps)}:
+        aside = "" if found == REFUTED else f", but further between neighbouring {over}s"
+        return REFUTED, words + aside
+    if found == UNDECIDED:
+        reason = f"which is neither within ±{tolerance:g} nor beyond: add seeds, {over}s or rates"
+        return UNDECIDED, f"{words}, {reason}"
+    return (UNDECIDED, f"{words}: try more rates") if left_out else (SHOWN, words)
+
+
+def _obstacles(curves: LossCurves, over: str) -> list[str]:
+    """Why sizes have no single best rate within the grid, each with its remedy."""
+    some = curves.tied & ~curves.flat
+    found = (
+        (curves.sizes[curves.at_edge], "the best rate may lie beyond the grid at {}: try more rates"),
+        (curves.sizes[curves.flat], "the loss is the same at every rate at {}: no rate is the best"),
+        (curves.sizes[some], "several rates share the least loss at {}: none is the best, stop earlier"),
+        (curves.lost, "no rate trains every seed at {}: try smaller ones"),
+    )
+    return [words.format(f"{over} {_listed(sizes)}") for sizes, words in found if sizes.size]
+
+
+def _left_out(curves: LossCurves, over: str) -> str:
+    """Sizes that do not enter the drift, and why, in a few words."""
+    found = (
+        (curves.sizes[curves.at_edge], "at the edge of the grid"),
+        (curves.sizes[curves.tied], "where several rates are equally good"),
+        (curves.lost, "where no rate trains every seed"),
+    )
+    return " and ".join(f"{over} {_listed(sizes)}, {words}" for sizes, words in found if sizes.size)
 
 
 def _optima_words(
-    over: str,
-    sizes: Floats,
-    optima: tuple[float, ...],
-    ends: tuple[tuple[float, float], ...],
-    edges: NDArray[np.bool_],
-) -> str:
-    parts = [
-        f"{best:.3g}{' (edge)' if edge else f' ({low:.3g} to {high:.3g})' if high < math.inf else ''}"
-        for best, (low, high), edge in zip(optima, ends, edges, strict=True)
-    ]
-    return f"best rates at {over} {', '.join(f'{size:g}' for size in sizes)}: {', '.join(parts)}"
+    curves: LossCurves, best: Iterable[float], ends: Iterable[Interval], over: str
+) -> list[str]:
+    """The best rates with their intervals, in words."""
+    parts = []
+    for rate, (low, high), edge, tied in zip(best, ends, curves.at_edge, curves.tied, strict=True):
+        reach = f" ({low:.3g} to {high:.3g})" if high < math.inf else ""
+        parts.append(
+            f"{low:.3g} to {high:.3g} (tied)" if tied else f"{rate:.3g}{' (edge)' if edge else reach}"
+        )
+    if not parts:
+        return []
+    return [f"best rates at {over} {_listed(curves.sizes)}: {', '.join(parts)}"]
+
+
+def _excess_words(excesses: tuple[float, ...]) -> list[str]:
+    """What the smallest size's best rate costs the largest one, in words."""
+    if len(excesses) < 2 or not math.isfinite(excesses[0]):
+        return []
+    excess = excesses[0]
+    lost = f"{100 * excess:.2g}% more" if excess < 1 else f"{excess + 1:.3g} times as much"
+    lost = "no more" if excess <= 0 else lost
+    return [f"at the smallest one's best rate the largest has {lost} loss"]
+
+
+def _listed(sizes: Iterable[float]) -> str:
+    return ", ".join(f"{size:g}" for size in sizes)

@@ -6,17 +6,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from superconsistency import claims, neural
+import torch
+from superconsistency import claims, open_results
 from superconsistency.claims.checks import derivation_of
 from superconsistency.cli import main
-from superconsistency.neural.data.cifar import FOLDER, TRAINING_FILES
+from superconsistency.neural.data.cifar import CIFAR_FOLDER, TRAINING_FILES
 from superconsistency.records import load_record
+from superconsistency.runner import network_model
 from superconsistency.theory import symbolic
 from superconsistency.theory.symbolic import published_formulas
 
@@ -42,9 +43,9 @@ class Importer:
 def cifar_folder(root: Path, third: bytes) -> str:
     """CIFAR-10 with two images a file, the third file replaced."""
     good = pickle.dumps({"data": np.zeros((2, 3072), dtype=np.uint8), "labels": [1, 2]}, protocol=3)
-    (root / FOLDER).mkdir()
+    (root / CIFAR_FOLDER).mkdir()
     for name in TRAINING_FILES:
-        (root / FOLDER / name).write_bytes(third if name.endswith("3") else good)
+        (root / CIFAR_FOLDER / name).write_bytes(third if name.endswith("3") else good)
     return str(root)
 
 
@@ -52,16 +53,16 @@ BAD = {
     "unknown parametrization": (["simulate", "--parametrization", "ntk"], "ntp, mup, sp"),
     "width 0": (
         ["simulate", "--widths", "0"],
-        "width is 0.0; accepted: a whole number of at least 1, or inf",
+        "width is 0; accepted: a whole number of at least 1, or inf",
     ),
     "width 0 of a network": (["train", "--widths", "64,0"], "width is 0.0"),
     "negative learning rate": (
         ["train", "--learning-rate", "-0.5"],
         "learning rate is -0.5; accepted: a finite",
     ),
-    "missing data folder": (["train", "--data-dir", "no/such/folder"], "data folder is no/such/folder"),
+    "missing data folder": (["train", "--data-dir", "no/such/folder"], "no/such/folder; accepted: an"),
     "missing data folder of a verification": (["verify", "--data-dir", "nowhere"], "data folder is nowhere"),
-    "missing data folder of a figure": (["figure", "1", "--data-dir", "nowhere"], "data folder is nowhere"),
+    "missing data folder of a figure": (["figure", "1", "--data-dir", "nowhere"], "nowhere; accepted: an"),
     "unwritable output": (["simulate", *FAST, "--output", "/proc/record.nc"], "output is /proc/record.nc"),
     "NaN target": (["simulate", "--target-norm", "nan"], "target norm is nan; accepted: a number"),
     "negative target norm": (["simulate", "--target-norm", "-1"], "target norm is -1.0"),
@@ -93,7 +94,7 @@ BAD = {
         ["train", "--widths", "1000000"],
         "width is 1000000; accepted: a whole number",
     ),
-    "huge learning rate": (["train", "--learning-rate", "1e300"], "learning rate is 1e+300"),
+    "huge learning rate": (["train", "--learning-rate", "1e300"], "learning_rate is 1e+300"),
     "huge batch": (["train", "--batch-size", "100000"], "batch size is 100000; accepted: 1 to 1797"),
     "device without numbers": (["train", "--device", "meta"], "device is meta"),
     "unknown figure": (["figure", "99"], "figure is 99; accepted: 1, 2, 3, 5, 10, 24"),
@@ -104,7 +105,7 @@ BAD = {
     "negative seed": (["verify", "--seed", "-2"], "seed is -2"),
     "unknown device": (["train", "--device", "abacus"], "device is abacus"),
     "unknown claim": (["verify", "--only", "theorem-9"], "--only is theorem-9"),
-    "unknown scale": (["figure", "10", "--scale", "moon"], "scale is moon; accepted: laptop"),
+    "unknown scale": (["figure", "10", "--scale", "moon"], "scale is moon; accepted: smoke, laptop, paper"),
     "unknown picture": (["simulate", *FAST, "--figure", "a.xyz"], "type of the picture is .xyz"),
     "unknown option": (["train", "--width-of-sky", "3"], "--width-of-sky"),
     "word for a number": (["simulate", "--steps", "ten"], "steps"),
@@ -138,7 +139,7 @@ def test_bad_data_files_are_one_line_and_exit_code_2(
     code, out, err = run(capsys, "train", "--data-dir", cifar_folder(tmp_path, content))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert words in err
-    assert [path.name for path in tmp_path.iterdir()] == [FOLDER]
+    assert [path.name for path in tmp_path.iterdir()] == [CIFAR_FOLDER]
 
 
 def test_simulate_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,16 +191,15 @@ def test_an_interrupted_rerun_keeps_the_complete_record(
     assert run(capsys, *command)[0] == 0
     before = record.read_bytes()
 
-    def interrupted(*_: object, on_measurement: Callable[[object], None], **__: object) -> None:
-        on_measurement(load_record(record))
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(neural, "train_grid", interrupted)
+    monkeypatch.setattr(network_model, "train_grid", interrupted)
     code, _, err = run(capsys, *command)
     assert code == 130
-    assert "run.partial.nc" in err
+    assert "run.runs. Rerun the same command to resume." in err
     assert record.read_bytes() == before
-    assert (tmp_path / "run.partial.nc").exists()
+    assert (tmp_path / "run.runs").is_dir()
 
 
 def test_train_keeps_a_record_named_after_its_configuration(
@@ -220,15 +220,15 @@ def test_a_killed_training_keeps_what_it_had(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "superconsistency", "train", "--widths", "2", "--steps", "100000"]
     with subprocess.Popen([*command, "--every", "1", "--seeds", "1", "--output", record]) as process:
         deadline = time.monotonic() + 120
-        partial = tmp_path / "run.partial.nc"
-        while not partial.exists() and time.monotonic() < deadline:
+        underway = tmp_path / "run.runs" / "underway"
+        while not list(underway.glob("*.checkpoint")) and time.monotonic() < deadline:
             time.sleep(0.1)
-        time.sleep(0.5)
         process.send_signal(signal.SIGKILL)
-    kept = load_record(partial)
     assert not record.exists()
-    assert int(np.isfinite(kept["loss"]).sum()) >= 1
-    assert not kept["completed"].any()
+    assert not open_results(tmp_path / "run.runs")["completed"].any()
+    (checkpoint,) = underway.glob("*.checkpoint")
+    (kept,) = torch.load(checkpoint, weights_only=True)["state"]["record"]
+    assert int(torch.isfinite(kept["loss"]).sum()) >= 1
 
 
 def test_verify_prints_the_ledger_and_its_json(
@@ -318,7 +318,7 @@ def test_the_derivations_are_listed_without_a_name(
 def test_a_derivation_that_fails_says_where_and_is_exit_code_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(published_formulas.STATED, "5.3-sharpness", lambda eta0: 1 / eta0)
+    monkeypatch.setitem(published_formulas.PUBLISHED_FORMULAS, "5.3-sharpness", lambda eta0: 1 / eta0)
     code, out, _ = run(capsys, "derive", "5.3")
     assert code == 1
     assert "[FAILS: left over 1/eta_0]" in " ".join(out.split())
@@ -362,12 +362,12 @@ def test_wishart_starts_reach_widths_that_no_weights_do(capsys: pytest.CaptureFi
 def test_a_refuted_claim_is_exit_code_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    formula = published_formulas.theorem_5_1
+    formula = published_formulas.theorem_5_1_formula
 
     def with_a_wrong_sign(state: Any, target: Any, eta0: Any, coupling: Any) -> Any:
         return formula(state, target, -eta0, coupling)
 
-    monkeypatch.setitem(published_formulas.STATED, "5.1", with_a_wrong_sign)
+    monkeypatch.setitem(published_formulas.PUBLISHED_FORMULAS, "5.1", with_a_wrong_sign)
     derivation_of.cache_clear()
     code, out, _ = run(capsys, "verify", "--only", "theorem-5.1-w", "--json")
     assert code == 1

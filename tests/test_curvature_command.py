@@ -16,9 +16,9 @@ import torch
 from superconsistency.cli import main
 from superconsistency.cli.curvature import _known
 from superconsistency.neural.curvature import (
+    CURVATURE_QUANTITIES,
     NOT_CONVERGED,
-    QUANTITIES,
-    Estimate,
+    CurvatureEstimate,
     Measurements,
     Metric,
     Objective,
@@ -183,7 +183,7 @@ def test_all_quantities_are_measured_and_stdout_holds_one_document(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = document(capsys, "models.py:model", "--count", "2", "--tolerance", "1e-6")
-    assert set(found["estimates"]) == {*QUANTITIES, "eigenvalue_2"}
+    assert set(found["estimates"]) == {*CURVATURE_QUANTITIES, "eigenvalue_2"}
     eigenvalues = torch.linalg.eigvalsh(dense("models.py:model"))
     for name, place in (("sharpness", -1), ("eigenvalue_2", -2), ("smallest_eigenvalue", 0)):
         estimate = found["estimates"][name]
@@ -226,7 +226,7 @@ def test_an_optimizer_of_a_part_of_the_model_is_said_to_be_one(capsys: pytest.Ca
 
 
 def test_nothing_is_said_of_stability_from_a_sharpness_that_did_not_converge() -> None:
-    known = Estimate(1.0, 1e-3, CERTIFIED, 3)
+    known = CurvatureEstimate(1.0, 1e-3, CERTIFIED, 3)
     for kind, value in ((CERTIFIED, 1.0), (NOT_CONVERGED, None)):
         found = Measurements({"sharpness": known._replace(kind=kind)}, 8, 4, "", 3, 0.1)
         assert _known(found, "sharpness") == value
@@ -273,7 +273,7 @@ def test_parts_and_ways_of_differentiation_give_equal_numbers(capsys: pytest.Cap
 def test_a_diverged_network_is_a_result(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = document(capsys, "models.py:diverged", "--figure", "spectrum.png")
     undefined = {name for name, one in found["estimates"].items() if one["kind"] == "undefined"}
-    assert undefined == set(QUANTITIES)
+    assert undefined == set(CURVATURE_QUANTITIES)
     assert found["estimates"]["sharpness"]["note"] == "the loss is not finite: the network has diverged"
     assert not (models / "spectrum.png").exists()
 

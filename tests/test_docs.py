@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from superconsistency.cli.program import app
-from superconsistency.neural.curvature import QUANTITIES
+from superconsistency.neural.curvature import CURVATURE_QUANTITIES
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
@@ -53,7 +53,7 @@ def test_a_command_runs_and_prints_what_the_page_says(
         return
     shown, printed = rows(PAGE), rows(found.output)
     assert printed.keys() == set(QUICK)
-    assert shown.keys() == set(QUANTITIES)
+    assert shown.keys() == set(CURVATURE_QUANTITIES)
     for name, cells in printed.items():
         assert float(cells[1]) == pytest.approx(float(shown[name][1]), rel=2e-2, abs=1e-3), name
         assert cells[4] == shown[name][4]

@@ -20,7 +20,14 @@ from .evolution import evolve
 from .flow import conserved, final_sharpness_mup, final_sharpness_ntp, integrate
 from .fluctuations import Deviation, growth_factors, predicted_deviation
 from .generalised import Descent, LinearNetwork
-from .observables import OBSERVABLES, Observable, critical_sharpness
+from .observables import (
+    OBSERVABLES,
+    EigenvalueTail,
+    NoTail,
+    Observable,
+    TraceTail,
+    critical_sharpness,
+)
 from .parametrization import (
     ADAM,
     ADAMW,
@@ -66,12 +73,14 @@ __all__ = [
     "BranchRule",
     "Descent",
     "Deviation",
+    "EigenvalueTail",
     "Exponents",
     "IsotropicTarget",
     "LatentState",
     "LayerRule",
     "LinearData",
     "LinearNetwork",
+    "NoTail",
     "Observable",
     "Parametrization",
     "PlanarMap",
@@ -79,6 +88,7 @@ __all__ = [
     "Problem",
     "Regime",
     "Scale",
+    "TraceTail",
     "UniversalState",
     "Weights",
     "best_learning_rate",
@@ -130,4 +140,4 @@ def derivation(name: str) -> Derivation:
     """
     from . import symbolic  # noqa: PLC0415 - loads SymPy, which nothing else here needs
 
-    return symbolic.derivation(name)
+    return symbolic.build_derivation(name)

@@ -395,5 +395,5 @@ def limit_learning_rate(data: LinearData, depth: int, outputs: Array | None = No
     size = float(np.linalg.norm(direction))
     if not size > 1e-12 * np.linalg.norm(data.kernel) * np.linalg.norm(residual):
         accepted = "a residual with K chi different from zero"
-        raise invalid("|K chi|", size, accepted=accepted, remedy="pass targets that are not all zero, say")
+        raise invalid("|K chi|", size, accepted=accepted, remedy="pass other targets, not all zero")
     return float(residual.size * (residual @ direction) / (depth * size**2))

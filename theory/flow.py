@@ -35,7 +35,7 @@ class Conserved(NamedTuple):
     """`|e|_F^2 - 2 c |w|^2 + v^2` with `c = kappa^2`, shape (...)."""
 
 
-def flow(state: LatentState, problem: Problem) -> LatentState:
+def flow_rates(state: LatentState, problem: Problem) -> LatentState:
     """Time derivatives of the latent state under gradient flow, of the state's own shapes.
 
     The first-order part of `evolve` in `eta0`, `w' = -(v I + e) r`, `e' = -c (r w^T + w r^T)`,
@@ -72,23 +72,6 @@ def conserved(state: LatentState, problem: Problem) -> Conserved:
     )
 
 
-def conserved_spectrum(state: LatentState, problem: Problem) -> Array:
-    """Eigenvalues of `S J`, ascending, shape (..., D + 1): all that the flow conserves of S alone.
-
-    They are real, as those of `S^(1/2) J S^(1/2)`: D of them at least zero, one at most zero.
-    """
-    require_dimension(state, problem)
-    dimension = state.w.shape[-1]
-    gram = np.empty((*state.v.shape, dimension + 1, dimension + 1))
-    gram[..., :-1, :-1], gram[..., -1, -1] = state.e, state.v
-    gram[..., :-1, -1] = gram[..., -1, :-1] = problem.kappa * state.w
-    values, vectors = np.linalg.eigh(gram)
-    half = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
-    signs = np.ones(dimension + 1)
-    signs[-1] = -1.0
-    return np.asarray(np.linalg.eigvalsh(np.swapaxes(half, -1, -2) @ (signs[:, None] * half)))
-
-
 def integrate(state: LatentState, problem: Problem, time: float, tolerance: float = 1e-12) -> LatentState:
     """The state of one network after a time of gradient flow, by an explicit method of order eight.
 
@@ -113,7 +96,7 @@ def integrate(state: LatentState, problem: Problem, time: float, tolerance: floa
     require_positive("time", time, example=20 * problem.dimension)
     if not _FINEST <= tolerance < 1:
         accepted = f"from {_FINEST:g} to below 1"
-        raise invalid("tolerance", tolerance, accepted=accepted, remedy="pass 1e-12, say")
+        raise invalid("tolerance", tolerance, accepted=accepted, remedy="pass 1e-12, for example")
     if not all(np.isfinite(part).all() for part in state):
         raise invalid(
             "start of the flow", "not finite", accepted="finite numbers", remedy="pass another state"
@@ -121,9 +104,9 @@ def integrate(state: LatentState, problem: Problem, time: float, tolerance: floa
     dimension = problem.dimension
 
     def derivative(_time: float, packed: Array) -> Array:
-        return _pack(flow(_unpack(packed, dimension), problem))
+        return _pack(flow_rates(_unpack(packed, dimension), problem))
 
-    flow(state, problem)  # refuses another dimension
+    flow_rates(state, problem)  # refuses another dimension
     found = solve_ivp(
         derivative, (0.0, time), _pack(state), method="DOP853", rtol=tolerance, atol=1e-3 * tolerance
     )
@@ -180,7 +163,7 @@ def final_state_ntp(problem: Problem, start_w: Array) -> LatentState:
     Raises
     ------
     InputError
-        As `final_sharpness_ntp`.
+        As in `final_sharpness_ntp`.
     """
     start = np.asarray(start_w, dtype=np.float64)
     if start.shape != problem.target.shape:

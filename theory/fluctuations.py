@@ -38,23 +38,25 @@ class Deviation(NamedTuple):
     """
 
     alignment: Array
-    """Of `w.u`, the map along the target (for a zero target: along any one direction)."""
+    """Deviation of `w.u`, the map along the target (for a zero target: along any one direction)."""
     first_along: Array
-    """Of `u.e u`."""
+    """Deviation of `u.e u`."""
     second_layer: Array
-    """Of `v`."""
+    """Deviation of `v`."""
     imbalance: Array
-    """Of `u.e u - v`, which evolves by itself, times `1 - eta0^2 c r^2` a step."""
+    """Deviation of `u.e u - v`, which evolves by itself, times `1 - eta0^2 c r^2` a step."""
     across: Array
-    """Of `w.d` for one direction d across the target; zero at D = 1, as the next."""
+    """Deviation of `w.d` for one direction d across the target; zero at D = 1, like the next."""
     first_across: Array
-    """Of `d.e u`; it accumulates what `w.d` loses."""
+    """Deviation of `d.e u`; it accumulates what `w.d` loses."""
     loss: Array
-    """Of the loss: `|r|` times that of `w.u`. Zero where the residual is: there the loss is of order 1/N."""
+    """Deviation of the loss, `|r|` times that of `w.u`; zero where the residual is zero, since the loss is of
+    order 1/N there."""
     residual_norm: Array
-    """Of `|r|`, to first order that of `w.u`; where the residual is zero, of its part along the target."""
+    """Deviation of `|r|`, to first order that of `w.u`; where the residual is zero, that of its part along
+    the target."""
     sharpness: Array
-    """Of the Hessian's largest eigenvalue in the target's sector."""
+    """Deviation of the Hessian's largest eigenvalue in the target's sector."""
     along_target: NDArray[np.bool_]
     """Whether that eigenvalue is the sharpness. Elsewhere (near `a = |w*|/2`, or with no target) the D - 1
     directions across share the largest one, and the sharpness follows the largest eigenvalue of a random
@@ -102,7 +104,7 @@ def growth_factors(problem: Problem, learning_rate: float, steps: int) -> Mappin
     Raises
     ------
     InputError
-        As `predicted_deviation`.
+        As in `predicted_deviation`.
     """
     deviation = predicted_deviation(replace(problem, width=1), learning_rate, steps)
     names = ["alignment", "first_along", "second_layer", "imbalance", "across", "first_across"]

@@ -26,6 +26,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ..errors import invalid, require_positive, require_whole
+from .parametrization import parametrization as row_of
 from .problem import LatentScales
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class LinearNetwork(LatentScales):
     Attributes
     ----------
     parametrization
-        A row of the table.
+        A row of the table; its name may be passed.
     width, dimension, outputs
         `N`, `D` and `K`, whole numbers of at least 1.
 
@@ -59,7 +60,14 @@ class LinearNetwork(LatentScales):
     dimension: int
     outputs: int = 1
 
+    if TYPE_CHECKING:  # what may be passed, which is more than what is kept
+
+        def __init__(
+            self, parametrization: Parametrization | str, width: int, dimension: int, outputs: int = 1
+        ) -> None: ...
+
     def __post_init__(self) -> None:
+        object.__setattr__(self, "parametrization", row_of(self.parametrization))
         for name, example in (("width", 64), ("dimension", 10), ("outputs", 3)):
             require_whole(name, getattr(self, name), least=1, example=example)
             object.__setattr__(self, name, int(getattr(self, name)))
@@ -96,14 +104,19 @@ class Descent:
     def __post_init__(self) -> None:
         require_positive("learning rate", self.learning_rate, example=0.1)
         if not 0 <= self.momentum < 1:
-            raise invalid("momentum", self.momentum, accepted="from 0 to below 1", remedy="pass 0.9, say")
+            raise invalid(
+                "momentum", self.momentum, accepted="from 0 to below 1", remedy="pass 0.9, for example"
+            )
         if not 0 <= self.weight_decay < math.inf:
             raise invalid(
-                "weight decay", self.weight_decay, accepted="a finite number from 0", remedy="pass 0.01, say"
+                "weight decay",
+                self.weight_decay,
+                accepted="a finite number from 0",
+                remedy="pass 0.01, for example",
             )
 
 
-class Layers(NamedTuple):
+class LayerWeights(NamedTuple):
     """Raw weights of a network with K outputs."""
 
     first: Array
@@ -135,18 +148,18 @@ class GeneralisedState(NamedTuple):
     """`kappa m V^T V`, shape (K, K)."""
 
 
-def gaussian_layers(network: LinearNetwork, generator: np.random.Generator) -> Layers:
+def gaussian_layers(network: LinearNetwork, generator: np.random.Generator) -> LayerWeights:
     """Draw the raw weights at initialisation."""
     sizes = {"fan_in": float(network.dimension), "width": float(network.width)}
     first = float(network.parametrization.input.variance.at(**sizes))
     second = float(network.parametrization.readout.variance.at(**sizes | {"fan_in": float(network.width)}))
-    return Layers(
+    return LayerWeights(
         math.sqrt(first) * generator.standard_normal((network.dimension, network.width)),
         math.sqrt(second) * generator.standard_normal((network.width, network.outputs)),
     )
 
 
-def factors(network: LinearNetwork, layers: Layers) -> Factors:
+def initial_factors(network: LinearNetwork, layers: LayerWeights) -> Factors:
     """Start from raw weights, with empty buffers.
 
     Raises
@@ -164,7 +177,7 @@ def factors(network: LinearNetwork, layers: Layers) -> Factors:
     return Factors(stacked, np.zeros_like(stacked))
 
 
-def advance(
+def descent_step(
     state: Factors, network: LinearNetwork, gradient: Callable[[Array], Array], settings: Descent
 ) -> Factors:
     """One step of gradient descent.

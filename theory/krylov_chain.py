@@ -47,7 +47,7 @@ class Chain(NamedTuple):
     rest: Array
     """Trace of `e` over the directions that the chain leaves out, shape (...)."""
     diagonals: Array | None = None
-    """Of a drawn chain: `Z_ii`, `Z_i+1,i` and `Z_i+2,i` in units in which `Z Z^T` is the Gram matrix of
+    """For a drawn chain, `Z_ii`, `Z_i+1,i` and `Z_i+2,i` in units in which `Z Z^T` is the Gram matrix of
     (V, E), shape (..., 3, n + 1); zero where an index is past the end."""
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -53,9 +54,9 @@ def second_layer(state: LatentState, problem: Problem) -> Array:  # noqa: ARG001
     return np.asarray(state.v)
 
 
-def first_layer_trace(state: LatentState, problem: Problem) -> Array:  # noqa: ARG001 - one signature for all
+def first_layer_trace(state: LatentState, problem: Problem) -> Array:
     """`tr e`, shape (...)."""
-    return np.asarray(np.einsum("...ii->...", state.e))
+    return _first_layer_of_trace(_trace(state), state, problem)
 
 
 def ntk_sharpness(state: LatentState, problem: Problem) -> Array:  # noqa: ARG001 - one signature for all
@@ -76,7 +77,7 @@ def residual_sharpness(state: LatentState, problem: Problem) -> Array:
 def hessian_trace(state: LatentState, problem: Problem) -> Array:
     """`tr(gamma^2 H) = tr e + D v`, shape (...): R has trace zero."""
     require_dimension(state, problem)
-    return np.asarray(first_layer_trace(state, problem) + problem.dimension * state.v)
+    return _hessian_of_trace(_trace(state), state, problem)
 
 
 def gradient_norm(state: LatentState, problem: Problem) -> Array:
@@ -131,7 +132,7 @@ def critical_sharpness(state: LatentState, problem: Problem) -> Array:
 
 
 def _largest_real_root(first: Array, second: Array, third: Array) -> Array:
-    """Of `y^3 - first y^2 + second y - third`, where `third` is not negative, shape (...)."""
+    """Largest real root of `y^3 - first y^2 + second y - third`, `third` not negative, shape (...)."""
     companion = np.zeros((*np.shape(first), 3, 3))
     companion[..., 0, :] = np.stack([first, -second, third], axis=-1)
     companion[..., 1, 0] = companion[..., 2, 1] = 1.0
@@ -140,6 +141,19 @@ def _largest_real_root(first: Array, second: Array, third: Array) -> Array:
     real = np.abs(roots.imag) <= 1e-9 * np.abs(roots)
     largest = np.where(real, roots.real, -np.inf).max(axis=-1)
     return np.asarray(np.where(known, largest, np.nan))
+
+
+def _trace(state: LatentState) -> Array:
+    """`tr e` over the state's own coordinates, shape (...)."""
+    return np.asarray(np.einsum("...ii->...", state.e))
+
+
+def _first_layer_of_trace(trace: Array, _state: LatentState, _problem: Problem) -> Array:
+    return trace
+
+
+def _hessian_of_trace(trace: Array, state: LatentState, problem: Problem) -> Array:
+    return np.asarray(trace + problem.sizes["dimension"] * state.v)
 
 
 def _ntk_times(state: LatentState, vector: Array) -> Array:
@@ -216,27 +230,74 @@ def _sharpness(w: Array, e: Array, v: float, problem: Problem) -> float:
     return float(brentq(schur, low, high, xtol=precision * high, rtol=4 * precision))
 
 
+@dataclass(frozen=True)
+class NoTail:
+    """The observable reads only w, v, the residual, and `e` applied to them.
+
+    All of these lie in the head, the coordinates of a chain (`theory.krylov_chain`) that the residual has
+    reached, so that the head's state gives the value.
+    """
+
+
+@dataclass(frozen=True)
+class TraceTail:
+    """The observable sees the coordinates past the head through the trace of `e` alone.
+
+    Attributes
+    ----------
+    value
+        Returns the observable, shape (...), from `tr e` over all D coordinates, shape (...), the state in
+        the head, and the problem, in which D is `sizes["dimension"]`.
+    """
+
+    value: Callable[[Array, LatentState, Problem], Array]
+
+
+@dataclass(frozen=True)
+class EigenvalueTail:
+    """The observable is a largest eigenvalue, which methods bound on the whole chain.
+
+    Attributes
+    ----------
+    of_hessian
+        Whether it is the Hessian's in the learning-rate metric; otherwise it is the NTK's.
+    """
+
+    of_hessian: bool
+
+
+Tail = NoTail | TraceTail | EigenvalueTail
+
+
 class Observable(NamedTuple):
-    """A quantity that a simulation can record, under its name in the common record."""
+    """A quantity that a simulation can record, under its name in the common record.
+
+    `simulations.add_observable` adds one of your own.
+    """
 
     name: str
     compute: Callable[[LatentState, Problem], Array]
+    """Returns the value, shape (...), from a state in all coordinates."""
+    tail: Tail | None = None
+    """How the value is had from the head of a chain. None declares nothing: only methods that hold all
+    coordinates then observe it."""
 
 
-OBSERVABLES = {
+OBSERVABLES: dict[str, Observable] = {
     observable.name: observable
     for observable in (
-        Observable("loss", loss),
-        Observable("sharpness", sharpness),
-        Observable("ntk_sharpness", ntk_sharpness),
-        Observable("residual_norm", residual_norm),
-        Observable("alignment", alignment),
-        Observable("second_layer", second_layer),
-        Observable("first_layer_trace", first_layer_trace),
-        Observable("residual_sharpness", residual_sharpness),
-        Observable("hessian_trace", hessian_trace),
-        Observable("gradient_norm", gradient_norm),
-        Observable("directional_sharpness", directional_sharpness),
-        Observable("critical_sharpness", critical_sharpness),
+        Observable("loss", loss, NoTail()),
+        Observable("sharpness", sharpness, EigenvalueTail(of_hessian=True)),
+        Observable("ntk_sharpness", ntk_sharpness, EigenvalueTail(of_hessian=False)),
+        Observable("residual_norm", residual_norm, NoTail()),
+        Observable("alignment", alignment, NoTail()),
+        Observable("second_layer", second_layer, NoTail()),
+        Observable("first_layer_trace", first_layer_trace, TraceTail(_first_layer_of_trace)),
+        Observable("residual_sharpness", residual_sharpness, NoTail()),
+        Observable("hessian_trace", hessian_trace, TraceTail(_hessian_of_trace)),
+        Observable("gradient_norm", gradient_norm, NoTail()),
+        Observable("directional_sharpness", directional_sharpness, NoTail()),
+        Observable("critical_sharpness", critical_sharpness, NoTail()),
     )
 }
+"""What can be recorded, by name; `records.schema.QUANTITIES` describes each."""

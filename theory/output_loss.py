@@ -58,9 +58,9 @@ def gauss_newton(jacobian: Array, output_hessian: Array) -> Array:
     Parameters
     ----------
     jacobian
-        Of the outputs in the P parameters, shape (n, K, P).
+        Jacobian of the outputs in the P parameters, shape (n, K, P).
     output_hessian
-        Of the loss in each example's outputs, shape (n, K, K); K x K identities for the squared loss.
+        Hessian of the loss in each example's outputs, shape (n, K, K); K x K identities for the squared loss.
 
     Raises
     ------

@@ -377,13 +377,15 @@ branches of 1/L, at rates that keep them training (Bordelon et al. 2023: eta0 L^
 normalisations in the stream, as of post-LN transformers, are derived here: L of them add up."""
 
 
-def parametrization(name: str) -> Parametrization:
-    """Look a parametrization up by name.
+def parametrization(name: str | Parametrization) -> Parametrization:
+    """The row of the table that a name stands for; a row itself is returned as it is.
 
     Raises
     ------
     InputError
         If the name is not in the table.
     """
-    require_known("parametrization", name.lower(), TABLE)
+    if isinstance(name, Parametrization):
+        return name
+    require_known("parametrization", name.lower() if isinstance(name, str) else name, TABLE)
     return TABLE[name.lower()]

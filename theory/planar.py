@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import invalid, require_positive, require_whole
-from .problem import Array, require_norm, uniform_target
+from .problem import Array, as_floats, require_norm, uniform_target
 from .state import LatentState
 
 
@@ -36,6 +36,20 @@ class UniversalState(NamedTuple):
     """`sqrt(eta0 (p + kappa a))`, shape (...)."""
     y: Array
     """`sqrt(eta0 (p - kappa a))`, shape (...)."""
+
+
+def as_point(state: PlanarState) -> PlanarState:
+    """A point of the plane as arrays, given as a `PlanarState` or another pair of numbers or arrays.
+
+    Raises
+    ------
+    InputError
+        If it is no pair of numbers or arrays.
+    """
+    if not isinstance(state, tuple) or len(state) != len(PlanarState._fields):
+        accepted = "a PlanarState, or a pair (a, p)"
+        raise invalid("state", state, accepted=accepted, remedy="pass PlanarMap.start, for example")
+    return PlanarState(*(as_floats("coordinate of the state", part) for part in state))
 
 
 def universal_step(state: UniversalState, mu: float | Array) -> UniversalState:
@@ -82,6 +96,9 @@ class PlanarMap:
             accepted = f"at most {_LARGEST_RATE:g}"
             raise invalid("learning rate", self.learning_rate, accepted=accepted, remedy="pass a smaller one")
         require_norm(self.target_norm)
+        object.__setattr__(self, "dimension", int(self.dimension))
+        object.__setattr__(self, "target_norm", float(self.target_norm))
+        object.__setattr__(self, "learning_rate", float(self.learning_rate))
 
     @property
     def coupling(self) -> float:
@@ -114,8 +131,8 @@ class PlanarMap:
 
     def step(self, state: PlanarState) -> PlanarState:
         """One gradient-descent step; Theorem 5.1 restricted to the plane."""
-        a, p = state
-        rate, r = self.learning_rate, state.a - self.target_norm
+        a, p = as_point(state)
+        rate, r = self.learning_rate, a - self.target_norm
         second = rate**2 * self.coupling * r**2
         return PlanarState(
             np.asarray(a - 2 * rate * p * r + second * a),
@@ -135,7 +152,7 @@ class PlanarMap:
         InputError
             If the point is none of a network, whose `p` is at least `kappa |a|`.
         """
-        a, p = np.asarray(state.a, dtype=float), np.asarray(state.p, dtype=float)
+        a, p = as_point(state)
         shift = math.sqrt(self.coupling) * a
         # S is positive semidefinite; a point on its boundary may lie outside it by rounding.
         if not np.all(p - np.abs(shift) >= -4 * np.finfo(float).eps * np.abs(p)):
@@ -158,7 +175,7 @@ class PlanarMap:
 
     def loss(self, state: PlanarState) -> Array:
         """`(a - s)^2 / 2`."""
-        return np.asarray(0.5 * (state.a - self.target_norm) ** 2)
+        return np.asarray(0.5 * (as_point(state).a - self.target_norm) ** 2)
 
     def sharpness(self, state: PlanarState) -> Array:
         """Largest Hessian eigenvalue over all sectors at infinite width, shape (...).
@@ -168,7 +185,7 @@ class PlanarMap:
         the cubic `(lambda - p)(lambda^2 - rho^2) = lambda^2 / D`. The eigenvalues +-rho, `rho = kappa |r|`,
         of the rest are never larger. Points are those of a network, `p >= kappa |a|`.
         """
-        a, p = np.asarray(state.a, dtype=float), np.asarray(state.p, dtype=float)
+        a, p = as_point(state)
         kappa = math.sqrt(self.coupling)
         # p^2 + c (a - s)(3a - s), as a sum that no cancellation spoils near p = kappa |a|
         square = (p - kappa * a) * (p + kappa * a) + self.coupling * (2 * a - self.target_norm) ** 2
@@ -180,6 +197,7 @@ class PlanarMap:
 
     def minimizer_sharpness(self, p: Array) -> Array:
         """Sharpness at the minimizer `(a, p) = (s, p)`: `2p` along the target, `p + 1/D` across it."""
+        p = as_floats("p", p)
         return np.asarray(2 * p if self.dimension == 1 else np.maximum(2 * p, p + self.coupling))
 
     def minimizer_is_stable(self, p: Array) -> Array:
@@ -209,6 +227,7 @@ class PlanarMap:
 
     def embed(self, state: PlanarState) -> LatentState:
         """The D-dimensional latent state of a point, with the target along (1, ..., 1)."""
+        state = as_point(state)
         u = uniform_target(self.dimension, 1.0)
         along = np.outer(u, u)
         e = np.eye(self.dimension) * self.coupling + (state.p - self.coupling) * along

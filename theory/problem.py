@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import invalid, require_whole
+from ..errors import InputError, as_number, invalid, require_instance, require_whole
 from .parametrization import Parametrization
+from .parametrization import parametrization as row_of
+
+if TYPE_CHECKING:
+    from ..errors import Vector
 
 Array = NDArray[np.float64]
 
@@ -50,11 +55,11 @@ class Problem(LatentScales):
     Attributes
     ----------
     parametrization
-        A row of the table.
+        A row of the table; its name may be passed.
     width
         Hidden width `N`: a whole number of at least 1, or `math.inf`.
     target
-        `w*`, shape (D,); its length is the input dimension.
+        `w*`, shape (D,); its length is the input dimension. Any sequence of numbers may be passed.
     inputs
         The input dimension D if the target is given in fewer coordinates, as in `chain`.
 
@@ -70,11 +75,23 @@ class Problem(LatentScales):
     target: Array
     inputs: int | None = None
 
+    if TYPE_CHECKING:  # what may be passed, which is more than what is kept
+
+        def __init__(
+            self,
+            parametrization: Parametrization | str,
+            width: float,
+            target: Vector,
+            inputs: int | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "target", _checked_target(self.target))
+        object.__setattr__(self, "parametrization", row_of(self.parametrization))
+        object.__setattr__(self, "target", as_target(self.target))
         if self.inputs is not None:
             require_whole("dimension", self.inputs, least=1, example=100)
         require_whole("width", self.width, least=1, example=64, most=math.inf)
+        object.__setattr__(self, "width", as_number("width", self.width, example=64))
         if math.isinf(self.width):
             require_limit(self.parametrization)
 
@@ -110,6 +127,8 @@ class IsotropicTarget:
     def __post_init__(self) -> None:
         require_whole("dimension", self.dimension, least=1, example=100)
         require_norm(self.norm)
+        object.__setattr__(self, "dimension", int(self.dimension))
+        object.__setattr__(self, "norm", float(self.norm))
 
     @property
     def size(self) -> int:
@@ -129,21 +148,28 @@ def uniform_target(dimension: int, norm: float) -> Array:
     """
     require_whole("dimension", dimension, least=1, example=100)
     require_norm(norm)
-    return np.full(dimension, norm / math.sqrt(dimension))
+    return np.full(int(dimension), norm / math.sqrt(dimension))
 
 
 def require_norm(norm: float) -> None:
     """Raise `InputError` unless a target's norm is at least 0 and far from overflow."""
-    if not 0 <= norm <= _LARGEST_NORM:
+    if not 0 <= as_number("target norm", norm, example=1) <= _LARGEST_NORM:
         accepted = f"a number from 0 to {_LARGEST_NORM:g}"
-        raise invalid("target norm", norm, accepted=accepted, remedy="pass --target-norm 1, say")
+        raise invalid("target norm", norm, accepted=accepted, remedy="pass --target-norm 1, for example")
 
 
 _LARGEST_NORM = 1e100
 
 
-def _checked_target(target: Array) -> Array:
-    vector: Array = np.array(target, dtype=np.float64)
+def as_target(target: object) -> Array:
+    """A target as an array that cannot be written to, shape (D,).
+
+    Raises
+    ------
+    InputError
+        If it is not a vector of finite numbers, or is empty.
+    """
+    vector = as_floats("target", target)
     if vector.ndim != 1 or vector.size == 0:
         raise invalid(
             "target shape",
@@ -158,6 +184,29 @@ def _checked_target(target: Array) -> Array:
         )
     vector.setflags(write=False)
     return vector
+
+
+def require_problem(problem: object) -> None:
+    """Raise `InputError` unless a problem is one."""
+    accepted, remedy = "a Problem", 'pass Problem("mup", 64, [0.6, 0.8]), for example'
+    require_instance("problem", problem, Problem, accepted=accepted, remedy=remedy)
+
+
+def as_floats(name: str, values: object) -> Array:
+    """A copy of numbers of any shape; `InputError` if something else is among them."""
+    try:
+        found = np.asarray(values)
+    except Exception as error:  # lists of uneven lengths, and arrays of other libraries in their own ways
+        raise _no_numbers(name, values) from error
+    if found.dtype.kind not in "iuf":
+        raise _no_numbers(name, values)
+    return np.array(found, dtype=np.float64)
+
+
+def _no_numbers(name: str, values: object) -> InputError:
+    return invalid(
+        name, values, accepted="an array or list of numbers", remedy="pass [1.0, 0.5], for example"
+    )
 
 
 def require_limit(parametrization: Parametrization) -> None:

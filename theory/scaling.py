@@ -31,6 +31,7 @@ from .parametrization import (
     READOUT_BIAS,
     SGD,
     Scale,
+    parametrization,
 )
 
 if TYPE_CHECKING:
@@ -46,27 +47,29 @@ class Exponents(NamedTuple):
     """Exponents of one size, width or depth, for a kind of layer; None where there is no power law."""
 
     activation: Fraction | None
-    """Of the layer's outputs at initialisation."""
+    """Exponent of the layer's outputs at initialisation."""
     change: Fraction | None
-    """Of what a training step does to its outputs, by way of all layers."""
+    """Exponent of the change that a training step makes in its outputs, through all layers."""
     own_change: Fraction
-    """Of the part by way of its own weights."""
+    """Exponent of the part of that change made through its own weights."""
     weight_change: Fraction
-    """Of what a step does to a raw weight."""
+    """Exponent of the change of a raw weight in a step."""
     least_change: Fraction | None
     """The smallest exponent of the terms that `change` is the largest of: at finite sizes the local exponent
     of their sum is anywhere between."""
 
 
 def width_exponents(
-    table: Parametrization, kind: str, optimizer: str = SGD, *, attends: bool = False
+    table: Parametrization | str, kind: str, optimizer: str = SGD, *, attends: bool = False
 ) -> Exponents:
     """Exponents in the width, at fixed depth, of a kind of layer, at the start of training.
 
     Parameters
     ----------
-    table, kind, optimizer
-        As of the table.
+    table
+        A row of the table, or its name.
+    kind, optimizer
+        A kind of layer and an optimizer that the table knows.
     attends
         Whether the network has attention, whose logits' change is then part of what layers see.
 
@@ -76,6 +79,7 @@ def width_exponents(
         If the kind or the optimizer is unknown, or hidden layers do not keep the size of what they are given:
         then every layer has exponents of its own.
     """
+    table = parametrization(table)
     _require_kept_size(table)
     own = {name: _own_change(table, name, optimizer) for name in KINDS}
     before = [own[INPUT], own[HIDDEN]]
@@ -94,7 +98,7 @@ def width_exponents(
 
 
 def depth_exponents(
-    table: Parametrization, kind: str, optimizer: str = SGD, *, in_branch: bool = False
+    table: Parametrization | str, kind: str, optimizer: str = SGD, *, in_branch: bool = False
 ) -> Exponents:
     """Exponents in the number of residual branches, at fixed width, of a kind of layer.
 
@@ -107,6 +111,7 @@ def depth_exponents(
     InputError
         If the kind or the optimizer is unknown.
     """
+    table = parametrization(table)
     branch = table.branch.multiplier.exponent("depth")
     within = branch if in_branch else _NONE
     own = _depth_rate(table.rule(kind, in_branch=in_branch), optimizer)
@@ -144,13 +149,13 @@ class Regime:
         return "feature learning" + (", every layer maximally" if self.maximal else ", not in every layer")
 
 
-def regime(table: Parametrization, optimizer: str = SGD) -> Regime:
-    """The regime of a row at large width (Yang and Hu 2021, the dynamical dichotomy).
+def regime(table: Parametrization | str, optimizer: str = SGD) -> Regime:
+    """The regime of a row, or of one by name, at large width (Yang and Hu 2021, the dynamical dichotomy).
 
     Raises
     ------
     InputError
-        As `width_exponents`.
+        As in `width_exponents`.
     """
     found = {kind: width_exponents(table, kind, optimizer) for kind in (INPUT, HIDDEN, READOUT)}
     changes = [exponents.change for exponents in found.values()]
@@ -161,8 +166,9 @@ def regime(table: Parametrization, optimizer: str = SGD) -> Regime:
     )
 
 
-def gradient_scale(table: Parametrization, kind: str, *, in_branch: bool = False) -> Scale:
+def gradient_scale(table: Parametrization | str, kind: str, *, in_branch: bool = False) -> Scale:
     """Size of the loss's gradient in a raw weight, a monomial: what Adam's epsilon is scaled with."""
+    table = parametrization(table)
     rule = table.rule(kind)
     signal = Scale()
     if kind not in _OUTPUTS:

@@ -28,7 +28,7 @@ def tangent(state: LatentState, problem: Problem, learning_rate: float, change: 
     state
         Where to linearise: `w` (D,), `e` (D, D), `v` ().
     problem, learning_rate
-        As for `evolve`.
+        See `evolve`.
     change
         Direction in the latent space, of the state's shapes; `e` symmetric.
 

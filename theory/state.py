@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import invalid
-from .problem import require_limit
+from .problem import require_limit, require_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,23 @@ class LatentState(NamedTuple):
     """Second-layer norm `gram * V.V`, shape (...)."""
 
 
-def gaussian_weights(problem: Problem, generator: np.random.Generator) -> Weights:
+def as_generator(generator: np.random.Generator | int) -> np.random.Generator:
+    """A source of random numbers, given as one or as its seed.
+
+    Raises
+    ------
+    InputError
+        If it is neither a generator of NumPy's nor a whole number of at least 0.
+    """
+    if isinstance(generator, np.random.Generator):
+        return generator
+    if isinstance(generator, bool) or not isinstance(generator, int | np.integer) or generator < 0:
+        accepted = "a numpy.random.Generator, or a seed of at least 0"
+        raise invalid("generator", generator, accepted=accepted, remedy="pass 0, for example")
+    return np.random.default_rng(int(generator))
+
+
+def gaussian_weights(problem: Problem, generator: np.random.Generator | int) -> Weights:
     """Draw the raw weights at initialisation, neuron by neuron.
 
     Neurons are drawn in order, so the first neurons of a wide network are those of a narrow one drawn from
@@ -53,11 +69,12 @@ def gaussian_weights(problem: Problem, generator: np.random.Generator) -> Weight
     InputError
         If the width is infinite: draw with `initial_state` instead.
     """
+    require_problem(problem)
     if math.isinf(problem.width):
         raise invalid(
             "width", problem.width, accepted="finite widths", remedy="use initial_state for the limit"
         )
-    neurons = np.concatenate(list(_neurons(problem, generator)))
+    neurons = np.concatenate(list(_neurons(problem, as_generator(generator))))
     return Weights(np.ascontiguousarray(neurons[:, :-1].T), np.ascontiguousarray(neurons[:, -1]))
 
 
@@ -71,12 +88,31 @@ def latent_state(problem: Problem, weights: Weights) -> LatentState:
     )
 
 
-def initial_state(problem: Problem, generator: np.random.Generator) -> LatentState:
+def initial_state(problem: Problem, generator: np.random.Generator | int) -> LatentState:
     """The latent state at initialisation, in memory O(D^2) whatever the width.
 
     At finite width it is that of the weights which `gaussian_weights` draws from the same generator state;
     at infinite width it is the limit of Proposition C.1.
+
+    Parameters
+    ----------
+    problem
+        Sizes and parametrization.
+    generator
+        Source of the random numbers, or its seed.
+
+    Returns
+    -------
+    LatentState
+        One state, `w` of shape (D,).
+
+    Raises
+    ------
+    InputError
+        If the neurons are too many to be drawn one by one, or the infinite width has no limit.
     """
+    require_problem(problem)
+    generator = as_generator(generator)
     if math.isinf(problem.width):
         return limit_state(problem, generator)
     size = problem.dimension + 1
@@ -90,7 +126,7 @@ def initial_state(problem: Problem, generator: np.random.Generator) -> LatentSta
     )
 
 
-def limit_state(problem: Problem, generator: np.random.Generator) -> LatentState:
+def limit_state(problem: Problem, generator: np.random.Generator | int) -> LatentState:
     """The start that initialisation tends to as the width grows, whatever the problem's own width.
 
     Proposition C.1: `e = I/D`, `v = 1/D`; `w` is zero under muP, Gaussian of variance 1/D under NTP.
@@ -100,10 +136,11 @@ def limit_state(problem: Problem, generator: np.random.Generator) -> LatentState
     InputError
         If the parametrization has no such limit (SP).
     """
+    require_problem(problem)
     require_limit(problem.parametrization)
     sizes = {"width": math.inf, "dimension": float(problem.dimension)}
     first, second, variance = (float(scale.at(**sizes)) for scale in problem.parametrization.start)
-    w = math.sqrt(variance) * generator.standard_normal(problem.dimension)
+    w = math.sqrt(variance) * as_generator(generator).standard_normal(problem.dimension)
     return LatentState(w, first * np.eye(problem.dimension), np.asarray(second))
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .state import LatentState, limit_state
+from .problem import require_problem
+from .state import LatentState, as_generator, limit_state
 
 if TYPE_CHECKING:
     from .problem import Array, Problem
 
 
-def wishart_state(problem: Problem, generator: np.random.Generator) -> LatentState:
+def wishart_state(problem: Problem, generator: np.random.Generator | int) -> LatentState:
     """The latent state at initialisation, drawn in time O(D^3) and memory O(D^2) whatever the width.
 
     In law, though not number by number, it is `initial_state`: the stacked Gaussian weights `Z` enter only
@@ -24,12 +25,14 @@ def wishart_state(problem: Problem, generator: np.random.Generator) -> LatentSta
     problem
         Any parametrization; width from 1 on, below the dimension too.
     generator
-        Source of the random numbers.
+        Source of the random numbers, or its seed.
 
     Notes
     -----
     Source: Bartlett 1933; Proposition C.1 gives its first moments.
     """
+    require_problem(problem)
+    generator = as_generator(generator)
     if math.isinf(problem.width):
         return limit_state(problem, generator)
     first, second, variance = (float(scale.at(**problem.sizes)) for scale in problem.parametrization.start)

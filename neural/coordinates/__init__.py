@@ -1,17 +1,25 @@
 """Coordinate check: how far every layer moves, against what the parametrization table predicts."""
 
+from ...stats.verdicts import UNDECIDED
 from .check import USED, CoordinateCheck, default_rate, default_steps
-from .report import FAILED, PASSED, TOLERANCE, UNDECIDED, CoordinateReport, Fit, coordinate_check
+from .report import (
+    EXPONENT_TOLERANCE,
+    FAILED,
+    PASSED,
+    CoordinateReport,
+    ExponentFit,
+    coordinate_check,
+)
 
 __all__ = [
+    "EXPONENT_TOLERANCE",
     "FAILED",
     "PASSED",
-    "TOLERANCE",
     "UNDECIDED",
     "USED",
     "CoordinateCheck",
     "CoordinateReport",
-    "Fit",
+    "ExponentFit",
     "coordinate_check",
     "default_rate",
     "default_steps",

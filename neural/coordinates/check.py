@@ -5,15 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ...errors import invalid, require_distinct, require_integer, require_known, require_whole
+from ...errors import (
+    as_numbers,
+    as_seeds,
+    as_sizes,
+    invalid,
+    require_distinct,
+    require_integer,
+    require_known,
+    require_whole,
+)
 from ...theory import SGD, regime
+from ...theory import parametrization as row_of
 from ..training import Run, TrainingConfig, check_run
+from ..training.config import require_config
 
 if TYPE_CHECKING:
+    from ...errors import Numbers
     from ...theory import Parametrization
 
 WIDTH, DEPTH = "width", "depth"
-QUANTITIES = ACTIVATION, CHANGE, OWN_CHANGE, WEIGHT_CHANGE = (
+COORDINATE_QUANTITIES = ACTIVATION, CHANGE, OWN_CHANGE, WEIGHT_CHANGE = (
     "activation",
     "change",
     "own_change",
@@ -51,15 +63,16 @@ class CoordinateCheck:
     size
         `width` or `depth`.
     sizes
-        At least two, different.
+        At least two, different; kept in ascending order.
     width
         Where the depth varies.
     steps
         At which changes are measured, ascending; the last of them is judged.
     seeds
-        Of initialisation and data order.
+        Seeds of initialisation and data order; passing one number n means 0 to n - 1.
     expected
-        The row whose exponents are expected; None is the one that the networks are built with. As published
+        The row whose exponents are expected; its name may be passed. None is the one that the networks are
+        built with. As published
         (`TrainingConfig.as_published`), networks can differ from it.
 
     Raises
@@ -77,16 +90,38 @@ class CoordinateCheck:
     seeds: tuple[int, ...] = tuple(range(8))
     expected: Parametrization | None = None
 
+    if TYPE_CHECKING:  # what may be passed, which is more than what is kept
+
+        def __init__(  # noqa: PLR0917 - as many as there are fields
+            self,
+            config: TrainingConfig,
+            learning_rate: float,
+            size: str = ...,
+            sizes: Numbers = ...,
+            width: int = ...,
+            steps: Numbers = ...,
+            seeds: Numbers = ...,
+            expected: Parametrization | str | None = ...,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
+        require_config(self.config)
         require_known("size", self.size, (WIDTH, DEPTH))
-        require_distinct(f"{self.size}s", self.sizes)
+        kept = {
+            "sizes": as_sizes(f"{self.size}s", self.sizes, example=64),
+            "steps": as_numbers("steps", self.steps, example=3),
+            "seeds": as_seeds(self.seeds),
+            "expected": None if self.expected is None else row_of(self.expected),
+        }
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
         require_whole(f"number of {self.size}s", len(self.sizes), least=2, example=4)
         for step in self.steps:
             require_integer("step", step, least=1, example=1)
         require_distinct("steps", self.steps)
         if list(self.steps) != sorted(self.steps):
-            raise invalid("steps", self.steps, accepted="ascending", remedy="pass (1, 2, 3), say")
-        require_distinct("seeds", self.seeds)
+            raise invalid("steps", self.steps, accepted="ascending", remedy="pass (1, 2, 3), for example")
+        require_integer("width", self.width, least=1, example=64)
         for width in self.sizes if self.size == WIDTH else (self.width,):
             for seed in self.seeds:
                 check_run(width, self.learning_rate, seed)
@@ -97,7 +132,7 @@ class CoordinateCheck:
         residual = hasattr(architecture, "depth") and bool(getattr(architecture, "skip", True))
         if self.size == DEPTH and not residual:
             name, accepted = type(architecture).__name__, "one with residual branches, for depths"
-            raise invalid("network", name, accepted=accepted, remedy="choose resnet, say")
+            raise invalid("network", name, accepted=accepted, remedy="choose resnet, for example")
 
     @property
     def every_seed(self) -> tuple[int, ...]:
@@ -130,12 +165,12 @@ class CoordinateCheck:
         return config, Run(width, self.learning_rate, seed)
 
 
-def default_steps(table: Parametrization, optimizer: str) -> tuple[int, ...]:
+def default_steps(table: Parametrization | str, optimizer: str) -> tuple[int, ...]:
     """Steps to check at: one where a second would no longer be of first order, as what changes grows."""
     return (1, 2, 3) if regime(table, optimizer).stable else (1,)
 
 
-def default_rate(table: Parametrization, optimizer: str) -> float:
+def default_rate(table: Parametrization | str, optimizer: str) -> float:
     """A learning rate whose steps are of first order, and not lost in single precision."""
     found = regime(table, optimizer)
     if optimizer != SGD:

@@ -14,13 +14,27 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import xarray as xr
 
+from ...errors import require_function, require_instance
 from ...records import array_hash, provenance
 from ...stats.power_laws import power_law_fit
+from ...stats.verdicts import UNDECIDED
 from ...theory import SGD, depth_exponents, width_exponents
 from ...theory.parametrization import ATTENTION, EMBEDDING, HALF, HIDDEN, INPUT, STREAM
+from ..data.dataset import require_dataset
 from ..memory import freed_memory_kept
 from ..precision import full_precision
-from .check import ACTIVATION, CHANGE, DEPTH, LATER, LOGITS, OWN_CHANGE, QUANTITIES, WEIGHT_CHANGE, WIDTH
+from .check import (
+    ACTIVATION,
+    CHANGE,
+    COORDINATE_QUANTITIES,
+    DEPTH,
+    LATER,
+    LOGITS,
+    OWN_CHANGE,
+    WEIGHT_CHANGE,
+    WIDTH,
+    CoordinateCheck,
+)
 from .measuring import MeasuredNetwork, few_examples
 
 if TYPE_CHECKING:
@@ -29,20 +43,20 @@ if TYPE_CHECKING:
     from ...theory import Array, Parametrization
     from ..data import Dataset
     from ..networks import Scales
-    from .check import CoordinateCheck
 
-TOLERANCE = 0.1
+EXPONENT_TOLERANCE = 0.1
 """Distance of a fitted exponent from the predicted one that passes."""
 
-PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
+PASSED, FAILED = "passed", "failed"
+"""Verdicts on a layer, beside `UNDECIDED`."""
 
 
-class Fit(NamedTuple):
+class ExponentFit(NamedTuple):
     """One exponent of one layer."""
 
     layer: str
     quantity: str
-    """One of `QUANTITIES`."""
+    """One of `COORDINATE_QUANTITIES`."""
     exponent: float
     """Fitted to the means over seeds (means of logarithms would see their spread, which falls with width)."""
     interval: tuple[float, float]
@@ -50,8 +64,8 @@ class Fit(NamedTuple):
     predicted: tuple[float, float]
     """What the table predicts; two numbers that differ where terms of different exponents add up."""
     verdict: str
-    """`passed`: within `TOLERANCE` of what was predicted, and the interval within twice that; `failed`: the
-    interval is outside of the tolerance, or there is a size without a finite value; else `undecided`."""
+    """`passed`: within `EXPONENT_TOLERANCE` of what was predicted, and the interval within twice that;
+    `failed`: the interval is outside the tolerance, or a size has no finite value; otherwise `undecided`."""
 
     @property
     def words(self) -> str:
@@ -68,7 +82,7 @@ class Fit(NamedTuple):
 class CoordinateReport(NamedTuple):
     """A coordinate check."""
 
-    fits: tuple[Fit, ...]
+    fits: tuple[ExponentFit, ...]
     record: xr.Dataset
     """Every quantity, dimensions (layer, size, seed, step); NaN for a layer that a network has not."""
     verdict: str
@@ -80,7 +94,8 @@ class CoordinateReport(NamedTuple):
         worst = [fit for fit in self.fits if fit.verdict == self.verdict != PASSED]
         if not worst:
             farthest = max(self.fits, key=_distance)
-            return f"{PASSED}: {len(self.fits)} exponents within {TOLERANCE:g}; farthest {farthest.words}"
+            within = f"{len(self.fits)} exponents within {EXPONENT_TOLERANCE:g}"
+            return f"{PASSED}: {within}; farthest {farthest.words}"
         return f"{self.verdict}: {len(worst)} of {len(self.fits)} exponents; " + "; ".join(
             fit.words for fit in sorted(worst, key=_distance, reverse=True)[:3]
         )
@@ -91,7 +106,7 @@ def coordinate_check(
     data: Dataset,
     *,
     examples: int | None = None,
-    on_progress: Callable[[float, float], None] = lambda _done, _total: None,
+    on_progress: Callable[[float, float], None] | None = None,
 ) -> CoordinateReport:
     """Measure networks of every size, fit exponents and compare them with the table's.
 
@@ -111,6 +126,10 @@ def coordinate_check(
     InputError
         If the network does not fit the data.
     """
+    accepted, remedy = "a CoordinateCheck", "pass one, with the settings of the networks"
+    require_instance("check", check, CoordinateCheck, accepted=accepted, remedy=remedy)
+    require_dataset(data)
+    require_function("on_progress", on_progress)
     few = few_examples(data, examples)
     tally = _Tally(check)
     work = np.array(check.sizes, dtype=float) ** (2 if check.size == WIDTH else 1)
@@ -123,13 +142,14 @@ def coordinate_check(
                 for layer, values in network.measured(check.steps if trained else ()).items():
                     tally.add(layer, network.rows[layer], values, (index, place))
                 done += float(work[index]) if trained else 0.0
-                on_progress(done, total)
+                if on_progress is not None:
+                    on_progress(done, total)
     means = tally.means()
     attends = any(row.kind == ATTENTION for row in tally.rows.values())
     fits = tuple(
         _fit(check, (layer, quantity), values, predicted)
         for (layer, quantity), values in means.items()
-        if quantity in QUANTITIES
+        if quantity in COORDINATE_QUANTITIES
         and (predicted := _prediction(check, tally.rows[layer], quantity, attends=attends)) is not None
     )
     return CoordinateReport(fits, _record(check, few, means), _verdict([fit.verdict for fit in fits]))
@@ -228,24 +248,24 @@ def _fit(
     place: tuple[str, str],
     values: xr.DataArray,
     predicted: tuple[float, float],
-) -> Fit:
+) -> ExponentFit:
     """Slope of the log mean over seeds, at the last step, on the log size."""
     seen = values.isel(step=-1).dropna("seed", how="all").transpose("seed", "size").to_numpy()
     means = seen.mean(axis=0) if len(seen) else np.full(len(check.sizes), np.nan)
     if not (np.isfinite(means) & (means > 0)).all():
-        return Fit(*place, math.nan, (-math.inf, math.inf), predicted, FAILED)
+        return ExponentFit(*place, math.nan, (-math.inf, math.inf), predicted, FAILED)
     found = power_law_fit(check.sizes, seen, generator=np.random.default_rng(0), paired=False)
     (bottom, top), exponent = found.interval, found.exponent
-    low, high = predicted[0] - TOLERANCE, predicted[1] + TOLERANCE
-    known = bottom >= low - TOLERANCE and top <= high + TOLERANCE
+    low, high = predicted[0] - EXPONENT_TOLERANCE, predicted[1] + EXPONENT_TOLERANCE
+    known = bottom >= low - EXPONENT_TOLERANCE and top <= high + EXPONENT_TOLERANCE
     if low <= exponent <= high and known:
         verdict = PASSED
     else:
         verdict = UNDECIDED if bottom <= high and top >= low else FAILED
-    return Fit(*place, exponent, found.interval, predicted, verdict)
+    return ExponentFit(*place, exponent, found.interval, predicted, verdict)
 
 
-def _distance(fit: Fit) -> float:
+def _distance(fit: ExponentFit) -> float:
     """From what was predicted."""
     low, high = fit.predicted
     return max(low - fit.exponent, fit.exponent - high, 0.0)
@@ -276,10 +296,10 @@ def _record(check: CoordinateCheck, data: Dataset, means: dict[tuple[str, str], 
             quantity: xr.concat(
                 [means.get((layer, quantity), nothing) for layer in layers], dim="layer"
             ).assign_coords(layer=layers)
-            for quantity in (*QUANTITIES, LATER)
+            for quantity in (*COORDINATE_QUANTITIES, LATER)
         },
         attrs={
-            **provenance(configuration, seeds=check.every_seed, data_hash=digest),
+            **provenance(configuration, seeds=check.every_seed, data_hash=digest, producer=__name__),
             "size": check.size,
             "learning_rate": check.learning_rate,
         },

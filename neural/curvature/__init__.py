@@ -3,29 +3,31 @@
 from .along_updates import optimizer_update
 from .batch import Batch
 from .criteria import CRITERIA, CROSS_ENTROPY, TOKEN_CROSS_ENTROPY
-from .estimates import KINDS, NOT_CONVERGED, Estimate
-from .linear_operator import linear_operator
-from .measure import Measurements, Meter, measure
+from .estimates import ESTIMATE_KINDS, NOT_CONVERGED, CurvatureEstimate
+from .loss_function import OWN_LOSS
+from .meter import Measurements, Meter, measure
 from .metric import Metric, stability_threshold
 from .midpoints import Midpoints
-from .objective import OWN_LOSS, Objective
-from .operators import DenseOperator, GaussNewton, Hessian, Residual, SymmetricOperator, TangentKernel
-from .quantities import QUANTITIES
+from .objective import Objective
+from .operators import GaussNewton, Hessian, Residual, TangentKernel
+from .quantities import CURVATURE_QUANTITIES
+from .scipy_operator import linear_operator
 from .stochastic import SpectralDensity, TraceEstimate, estimate_trace, spectral_density
+from .symmetric import DenseOperator, SymmetricOperator
 from .tracker import Eigenpairs, NotConvergedWarning, SpectrumTracker
 
 __all__ = [
     "CRITERIA",
     "CROSS_ENTROPY",
-    "KINDS",
+    "CURVATURE_QUANTITIES",
+    "ESTIMATE_KINDS",
     "NOT_CONVERGED",
     "OWN_LOSS",
-    "QUANTITIES",
     "TOKEN_CROSS_ENTROPY",
     "Batch",
+    "CurvatureEstimate",
     "DenseOperator",
     "Eigenpairs",
-    "Estimate",
     "GaussNewton",
     "Hessian",
     "Measurements",

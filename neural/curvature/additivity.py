@@ -15,7 +15,7 @@ from .layouts import IGNORED
 
 if TYPE_CHECKING:
     from .batch import Batch
-    from .objective import Objective
+    from .loss_function import LossFunction
 
 _PAIR, _SINGLE = 2, 4
 """Parts compared at a time; bytes of a number in single precision."""
@@ -25,7 +25,7 @@ _TOLERANCE = {True: 1e-6, False: 1e-4}
 have some steps in single precision, or not."""
 
 
-def shares(objective: Objective, batch: Batch, size: int) -> list[float]:
+def shares(objective: LossFunction, batch: Batch, size: int) -> list[float]:
     """The factor of each part's loss in the whole's.
 
     They follow from what the criterion divides by, where that is known; else means over examples, sums and
@@ -94,13 +94,13 @@ class _Evaluated(NamedTuple):
     randomness: str
 
     @classmethod
-    def of(cls, objective: Objective, part: Batch) -> _Evaluated:
+    def of(cls, objective: LossFunction, part: Batch) -> _Evaluated:
         how = How(counts=True)
         loss, gradient = objective.value_and_gradient(part, how)
         return cls(loss, list(gradient.values()), how.randomness)
 
 
-def _mismatch(objective: Objective, batch: Batch, size: int, reduction: Reduction) -> _Mismatch | None:
+def _mismatch(objective: LossFunction, batch: Batch, size: int, reduction: Reduction) -> _Mismatch | None:
     """The first pair of parts that does not add up to the two together; None if all do.
 
     Parts that count for nothing are passed over. They are in what the pair before or after them is compared
@@ -145,7 +145,7 @@ def _rows(batch: Batch, begins: list[int], size: int) -> list[Batch]:
 
 
 def _compared_losses(
-    objective: Objective, batch: Batch, losses: list[float], factors: list[float], tolerance: float
+    objective: LossFunction, batch: Batch, losses: list[float], factors: list[float], tolerance: float
 ) -> _Mismatch | None:
     """How the whole batch's loss, which takes no graph, differs from that of all parts."""
     _, loss = objective.evaluated(objective.listed().coordinates(), batch)
@@ -182,7 +182,7 @@ def _compared(
     return None
 
 
-def _refusal(objective: Objective, size: int, found: _Mismatch | None) -> InputError:
+def _refusal(objective: LossFunction, size: int, found: _Mismatch | None) -> InputError:
     """The error, with how far parts are from adding up and what is likely to be the cause."""
     why = "" if found is None else f"; {found.words}"
     cause = _mixing_module(objective)
@@ -195,7 +195,7 @@ def _refusal(objective: Objective, size: int, found: _Mismatch | None) -> InputE
     )
 
 
-def _mixing_module(objective: Objective) -> str:
+def _mixing_module(objective: LossFunction) -> str:
     """A module whose outputs for an example depend on the others or on chance; empty if none is known."""
     for name, module in objective.model.named_modules():
         if isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.training and module.p:
@@ -203,7 +203,7 @@ def _mixing_module(objective: Objective) -> str:
     return ""
 
 
-def _refuse_batch_norm(objective: Objective, size: int) -> None:
+def _refuse_batch_norm(objective: LossFunction, size: int) -> None:
     for name, module in objective.model.named_modules():
         if not isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             continue

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from ...errors import InputError, invalid
+from ..messages import error_text
 from .batch import tensors
 from .criteria import denominator
-from .estimates import BRACKETED, NOT_CONVERGED, RANDOM, Estimate, finite, undefined
-from .failures import words_of
+from .estimates import BRACKETED, NOT_CONVERGED, RANDOM, CurvatureEstimate, finite_estimate, undefined
 from .line_search import CriticalRate, critical_rate
 from .operators import Hessian
 from .parameters import coordinates_of
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .batch import Batch
+    from .measurement_state import MeasurementState
     from .objective import Objective
-    from .quantities import MeasurementState
 
 _ROUNDINGS = 4
 """Rounding units by which a loss can be off."""
@@ -33,7 +33,7 @@ _MINI_BATCHES, _LEAST = 8, 2
 """Mini-batches of a batch where their size is not given; their least size, and the least number of them."""
 
 
-def critical_sharpness(state: MeasurementState) -> Estimate:
+def estimate_critical_sharpness(state: MeasurementState) -> CurvatureEstimate:
     """`2/eta_c`, eta_c the first rate at which the loss along the update stops falling.
 
     Notes
@@ -49,7 +49,7 @@ def critical_sharpness(state: MeasurementState) -> Estimate:
     note = f"{found.passes} values of the loss" + (f"; {found.note}" if found.note else "")
     error = found.sharpness_error
     loose = math.isfinite(found.rate) and error > 2 * state.settings.tolerance * found.sharpness
-    return Estimate(found.sharpness, error, NOT_CONVERGED if loose else BRACKETED, note=note)
+    return CurvatureEstimate(found.sharpness, error, NOT_CONVERGED if loose else BRACKETED, note=note)
 
 
 def _critical_rate(state: MeasurementState) -> CriticalRate | str:
@@ -88,7 +88,7 @@ def _critical_rate(state: MeasurementState) -> CriticalRate | str:
     )
 
 
-def batch_sharpness(state: MeasurementState) -> Estimate:
+def estimate_batch_sharpness(state: MeasurementState) -> CurvatureEstimate:
     """The mean of `g.Hg / |g|^2` over mini-batches, gradient and Hessian of each one's own loss.
 
     Notes
@@ -107,9 +107,9 @@ def batch_sharpness(state: MeasurementState) -> Estimate:
         few = f"{len(values)} of {len(parts)} mini-batches have a gradient"
         return undefined(f"{few}, too few: pass a smaller mini_batch, or more examples")
     if not np.isfinite(values).all():
-        return finite(math.nan)
+        return finite_estimate(math.nan)
     spread = float(values.std(ddof=1)) / math.sqrt(len(values))
-    return Estimate(float(values.mean()), spread, RANDOM, note=f"{len(values)} mini-batches")
+    return CurvatureEstimate(float(values.mean()), spread, RANDOM, note=f"{len(values)} mini-batches")
 
 
 def _own_curvature(state: MeasurementState, part: Batch) -> float | None:
@@ -201,7 +201,7 @@ def optimizer_update(
             "optimizer",
             f"{type(optimizer).__name__}, whose step raised {type(error).__name__}",
             accepted="one that steps without a closure",
-            remedy=f"measure along the gradient; the error was {words_of(error)}",
+            remedy=f"measure along the gradient; the error was {error_text(error, first_line=True)}",
         ) from error
     return {
         name: (before[name] - moved[name].detach()) / rate

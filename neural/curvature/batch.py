@@ -105,7 +105,10 @@ class Batch(NamedTuple):
             if tensor.layout != torch.strided or tensor.is_nested:
                 remedy = "make it dense with to_dense(), or pad it and pass a mask"
                 raise invalid(
-                    "batch", f"{describe(tensor)}, not dense", accepted="dense tensors", remedy=remedy
+                    "batch",
+                    f"{describe_structure(tensor)}, not dense",
+                    accepted="dense tensors",
+                    remedy=remedy,
                 )
         own = self.inputs
         if not any(True for _ in tensors(own)) and not any(True for _ in tensors(self.targets)):
@@ -117,7 +120,8 @@ class Batch(NamedTuple):
         if not self.examples or counted != self.examples or (alone and any(True for _ in tensors(own))):
             raise invalid(
                 "batch",
-                f"{describe(self.inputs)} as inputs and {describe(self.targets)} as targets",
+                f"{describe_structure(self.inputs)} as inputs "
+                f"and {describe_structure(self.targets)} as targets",
                 accepted="equally many examples, at least one",
                 remedy="pair every input with its target",
             )
@@ -157,14 +161,14 @@ def own_copy(tensor: torch.Tensor) -> torch.Tensor:
     return copied.requires_grad_() if tensor.requires_grad and tensor.is_leaf else copied
 
 
-def describe(values: Any) -> str:
+def describe_structure(values: Any) -> str:
     """Structure, types and shapes in a few words, such as `float32 (8, 3)`."""
     if isinstance(values, torch.Tensor):
         return f"{str(values.dtype).removeprefix('torch.')} {tuple(values.shape)}"
     if isinstance(values, Mapping):
-        return "{" + ", ".join(f"{key}: {describe(value)}" for key, value in values.items()) + "}"
+        return "{" + ", ".join(f"{key}: {describe_structure(value)}" for key, value in values.items()) + "}"
     if isinstance(values, (tuple, list)):
-        return "(" + ", ".join(describe(value) for value in values) + ")"
+        return "(" + ", ".join(describe_structure(value) for value in values) + ")"
     return type(values).__name__
 
 

@@ -32,7 +32,7 @@ from .layouts import (
 if TYPE_CHECKING:
     pass
 
-Criterion = Callable[[Any, Any], torch.Tensor]
+LossCallable = Callable[[Any, Any], torch.Tensor]
 """A function of outputs and targets, or a module, that returns one number."""
 
 
@@ -171,7 +171,7 @@ def _promoted(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tenso
 
 CROSS_ENTROPY, TOKEN_CROSS_ENTROPY = "cross-entropy", "token-cross-entropy"
 
-CRITERIA: dict[str, Criterion] = {
+CRITERIA: dict[str, LossCallable] = {
     loss.name: loss
     for loss in (
         NamedLoss(CROSS_ENTROPY, _cross_entropy, _require_classes),
@@ -250,7 +250,7 @@ _SUM = Reduction("nothing: it is a sum", _per_example, sums=True)
 
 _OF_LABELS = Reduction("the number of labels that are not ignored", _per_label(IGNORED, None))
 
-_NAMED: dict[Criterion, Reduction] = dict.fromkeys(CRITERIA.values(), _EXAMPLES) | {
+_NAMED: dict[LossCallable, Reduction] = dict.fromkeys(CRITERIA.values(), _EXAMPLES) | {
     CRITERIA[CROSS_ENTROPY]: _OF_LABELS,
     CRITERIA[TOKEN_CROSS_ENTROPY]: _OF_LABELS,
 }
@@ -282,7 +282,7 @@ _PER_CLASS = frozenset({functional.multi_margin_loss, functional.multilabel_soft
 """Those of `_EVEN` whose weights belong to classes, and not to elements."""
 
 
-def denominator(criterion: Criterion) -> Reduction | None:
+def denominator(criterion: LossCallable) -> Reduction | None:
     """What a loss's mean divides by; None if that cannot be known.
 
     It is known for the losses of `CRITERIA`, and for modules and functions of torch.nn with their options,
@@ -321,7 +321,7 @@ def denominator(criterion: Criterion) -> Reduction | None:
     return None
 
 
-def _torchs(criterion: Criterion) -> tuple[Any, dict[str, Any]]:
+def _torchs(criterion: LossCallable) -> tuple[Any, dict[str, Any]]:
     """A loss of torch.nn as its function and options; None if it is another or takes further arguments."""
     known = _LABELLED | _EVEN
     if isinstance(criterion, nn.Module):
@@ -343,14 +343,14 @@ def _bare(criterion: Any) -> tuple[Any, dict[str, Any]]:
     return criterion, options
 
 
-def is_torchs(criterion: Criterion) -> bool:
+def is_torchs(criterion: LossCallable) -> bool:
     """Whether a loss is a function or module of torch.nn, which takes tensors only."""
     criterion = _bare(criterion)[0]
     own = type(criterion).forward if isinstance(criterion, nn.Module) else criterion
     return str(getattr(own, "__module__", "")) in {"torch.nn.functional", "torch.nn.modules.loss"}
 
 
-def criterion_name(criterion: str | Criterion) -> str:
+def criterion_name(criterion: str | LossCallable) -> str:
     """What a loss is called in messages."""
     if isinstance(criterion, str):
         return criterion

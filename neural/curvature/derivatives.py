@@ -91,7 +91,7 @@ class Defect(NamedTuple):
         return cls(f"{what} is {derivative:.6g} by differentiation, {difference:.6g} by differences")
 
 
-UNDECIDED = Defect("differences do not agree")
+UNRESOLVED = Defect("differences do not agree")
 """Neither right nor wrong: jumps of the derivative or rounding hide it."""
 
 
@@ -109,7 +109,7 @@ def defect(
     """What is wrong with the first or second derivative of a function at a point; None if they agree.
 
     Differences count against a derivative only if those of two steps agree: at a jump of the derivative, or
-    below rounding, they do not. If no difference agrees with it either, it is `UNDECIDED`.
+    below rounding, they do not. If no difference agrees with it either, it is `UNRESOLVED`.
 
     Parameters
     ----------
@@ -159,8 +159,8 @@ def _weighed(evidence: _Evidence, scalar: Scalar, point: Pieces, inside: Inside)
             continue
         evidence.add(difference)
         if evidence.agrees:
-            return UNDECIDED if evidence.skip_second else None
-    return evidence.defect() or UNDECIDED
+            return UNRESOLVED if evidence.skip_second else None
+    return evidence.defect() or UNRESOLVED
 
 
 def _products(

@@ -9,10 +9,10 @@ import torch
 from torch.func import functional_call
 
 from ...errors import InputError, invalid
+from ..messages import error_text
 from .batch import mapped, tensors
-from .derivatives import DOUBLE, SINGLE, UNDECIDED, Defect, defect, drawn_like, scale_of
+from .derivatives import DOUBLE, SINGLE, UNRESOLVED, Defect, defect, drawn_like, scale_of
 from .evaluation import How, Substitution, operations
-from .failures import words_of
 from .graph import refuse_once_differentiable
 from .isolation import own_randomness, unchanged
 from .parameters import as_parameter, coordinates_of
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .batch import Batch
-    from .objective import Objective
+    from .loss_function import LossFunction
 
     Call = tuple[str, torch.nn.Module, tuple[Any, ...], dict[str, Any]]
 
 
-def explain_failure(objective: Objective, batch: Batch, error: BaseException) -> InputError:
+def explain_failure(objective: LossFunction, batch: Batch, error: BaseException) -> InputError:
     """What made a product fail, as an error that names the innermost module without a second derivative.
 
     Each module is run again by itself on the inputs it had, on copies of its parameters and buffers, inner
@@ -67,7 +67,7 @@ def explain_failure(objective: Objective, batch: Batch, error: BaseException) ->
         "product with the second derivative",
         f"impossible, and {runs}",
         accepted="a model and a loss that run on this batch",
-        remedy=f"run both on it by themselves; the error was {words_of(error)}",
+        remedy=f"run both on it by themselves; the error was {error_text(error, first_line=True)}",
     )
 
 
@@ -108,7 +108,7 @@ class _Call(NamedTuple):
         return f"{self.name or 'its root'} ({type(self.module).__name__})"
 
 
-def _calls(objective: Objective, batch: Batch) -> list[_Call]:
+def _calls(objective: LossFunction, batch: Batch) -> list[_Call]:
     """Every module's first call, inner modules before outer ones: the order in which they return."""
     names = {id(module): name for name, module in objective.model.named_modules()}
     calls: list[_Call] = []
@@ -194,7 +194,7 @@ def _failure(alone: _Alone) -> str | None:
     try:
         _second_derivative(alone(leaves), leaves)
     except (Exception, SystemExit) as error:  # user code can fail in any way
-        return words_of(error).partition(": ")[2] or type(error).__name__
+        return error_text(error, first_line=True).partition(": ")[2] or type(error).__name__
     return None
 
 
@@ -213,7 +213,7 @@ def _second_derivative(scalar: torch.Tensor, leaves: list[torch.Tensor]) -> list
     return list(found)
 
 
-def _criterion_failure(objective: Objective, batch: Batch) -> str | None:
+def _criterion_failure(objective: LossFunction, batch: Batch) -> str | None:
     """What a double backward pass through the criterion alone says, None if nothing."""
     leaves: list[torch.Tensor] = []
 
@@ -229,11 +229,11 @@ def _criterion_failure(objective: Objective, batch: Batch) -> str | None:
     except InputError:
         return None
     except (Exception, SystemExit) as error:  # user code can fail in any way
-        return words_of(error).partition(": ")[2] or type(error).__name__
+        return error_text(error, first_line=True).partition(": ")[2] or type(error).__name__
     return None
 
 
-def module_with_wrong_derivative(objective: Objective, batch: Batch) -> str:
+def module_with_wrong_derivative(objective: LossFunction, batch: Batch) -> str:
     """The innermost module whose derivatives are not those of its values; empty if there is none."""
     for call in _calls(objective, batch):
         for double in (True, False):
@@ -246,7 +246,7 @@ def module_with_wrong_derivative(objective: Objective, batch: Batch) -> str:
                 found = _defect(alone, point, generator)
             except (Exception, SystemExit):  # noqa: S112 - a module that does not run by itself is not the one looked for
                 continue
-            if found is not None and found is not UNDECIDED:
+            if found is not None and found is not UNRESOLVED:
                 return call.words
             break
     return ""
@@ -257,7 +257,7 @@ def _defect(alone: _Alone, point: list[torch.Tensor], generator: torch.Generator
     return defect(alone, point, precision, generator, jumps=lambda: alone.kinked)
 
 
-def non_finite_derivative(objective: Objective, batch: Batch) -> str:
+def non_finite_derivative(objective: LossFunction, batch: Batch) -> str:
     """The innermost module with a second derivative that is not finite, in words; empty if there is none."""
     for call in _calls(objective, batch):
         alone = _Alone(call)

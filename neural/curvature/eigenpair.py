@@ -73,7 +73,7 @@ class Pair(NamedTuple):
         return abs(self.value) <= max(self.error_bound, unsure)
 
 
-def resolution(tolerance: float, dtype: torch.dtype) -> float:
+def zero_resolution(tolerance: float, dtype: torch.dtype) -> float:
     """Part of the operator's norm below which an eigenvalue is not told from zero."""
     return max(tolerance**2, _RESOLVED * torch.finfo(dtype).eps)
 
@@ -86,7 +86,7 @@ class Aim(NamedTuple):
     max_products: int
     """Products at which to give up."""
     resolution: float
-    """As of `resolution`: what cannot be told from zero need not be known better."""
+    """The field `resolution` of the pair: what cannot be told from zero need not be known better."""
     fine: float = _FINE
     """Part of that to which it is known all the same."""
     known_value: float = math.nan

@@ -17,7 +17,7 @@ EXACT, CERTIFIED, RANDOM, ESTIMATED = "exact", "certified", "standard error", "e
 BRACKETED = "bracketed"
 NOT_CONVERGED, UNDEFINED = "not converged", "undefined"
 
-KINDS = {
+ESTIMATE_KINDS = {
     EXACT: "exact to rounding",
     CERTIFIED: "within the error, by a residual",
     RANDOM: "from random vectors or mini-batches; the error is a standard error",
@@ -32,7 +32,7 @@ NOT_FINITE = "not finite"
 """Note of what has no value for that reason, until `measure` finds out why."""
 
 
-class Estimate(NamedTuple):
+class CurvatureEstimate(NamedTuple):
     """One measured quantity."""
 
     value: float
@@ -40,7 +40,7 @@ class Estimate(NamedTuple):
     error: float
     """As its kind says."""
     kind: str
-    """One of `KINDS`."""
+    """One of `ESTIMATE_KINDS`."""
     products: int = 0
     """Taken for this quantity, beyond those that earlier ones had taken."""
     note: str = ""
@@ -50,32 +50,32 @@ class Estimate(NamedTuple):
     `Eigenpairs`); NaN for other quantities."""
 
 
-def finite(value: float) -> Estimate:
+def finite_estimate(value: float) -> CurvatureEstimate:
     """A number known to rounding, or the note that it is none."""
     if math.isfinite(value):
-        return Estimate(value, 0.0, EXACT)
+        return CurvatureEstimate(value, 0.0, EXACT)
     return undefined(NOT_FINITE)
 
 
-def undefined(why: str) -> Estimate:
+def undefined(why: str) -> CurvatureEstimate:
     """A quantity without a value, and why."""
-    return Estimate(math.nan, math.nan, UNDEFINED, note=why)
+    return CurvatureEstimate(math.nan, math.nan, UNDEFINED, note=why)
 
 
-def certified(pairs: Eigenpairs) -> Estimate:
+def certified(pairs: Eigenpairs) -> CurvatureEstimate:
     """The outermost eigenvalue."""
     if math.isnan(pairs.value):
-        return finite(pairs.value)
+        return finite_estimate(pairs.value)
     kind = CERTIFIED if pairs.converged else NOT_CONVERGED
-    return Estimate(pairs.value, pairs.error_bound, kind, note=pairs.note, missed=pairs.missed)
+    return CurvatureEstimate(pairs.value, pairs.error_bound, kind, note=pairs.note, missed=pairs.missed)
 
 
-def further(name: str, pairs: Eigenpairs) -> dict[str, Estimate]:
+def further(name: str, pairs: Eigenpairs) -> dict[str, CurvatureEstimate]:
     """The eigenvalues after the outermost, by name and number."""
     kind = CERTIFIED if pairs.converged else NOT_CONVERGED
     columns = zip(pairs.values, pairs.error_bounds, pairs.misses, strict=True)
     return {
-        f"{name}_{index + 1}": Estimate(
+        f"{name}_{index + 1}": CurvatureEstimate(
             float(value), float(bound), kind, note=pairs.note, missed=float(missed)
         )
         for index, (value, bound, missed) in enumerate(columns)
@@ -83,7 +83,7 @@ def further(name: str, pairs: Eigenpairs) -> dict[str, Estimate]:
     }
 
 
-def from_vectors(part: float, spaces: Sequence[Eigenpairs]) -> Estimate:
+def from_vectors(part: float, spaces: Sequence[Eigenpairs]) -> CurvatureEstimate:
     """A part between 0 and 1 that depends on eigenspaces, whose errors are their angles to the true ones."""
     error = sum(angle_of(pairs.residuals, pairs.values[-1] - pairs.following) for pairs in spaces)
     return estimated(part, min(1.0, error), spaces)
@@ -96,9 +96,9 @@ def angle_of(residuals: Array, gap: float) -> float:
     return min(1.0, 2 * float(np.linalg.norm(residuals)) / gap) if gap > 0 else 1.0
 
 
-def estimated(value: float, error: float, spaces: Sequence[Eigenpairs]) -> Estimate:
+def estimated(value: float, error: float, spaces: Sequence[Eigenpairs]) -> CurvatureEstimate:
     """A value whose error rests on the eigenvectors used, and on their having converged."""
     if not (math.isfinite(value) and all(math.isfinite(pairs.value) for pairs in spaces)):
-        return finite(math.nan)
+        return finite_estimate(math.nan)
     note = next((pairs.note for pairs in spaces if pairs.note), "")
-    return Estimate(value, error, NOT_CONVERGED if note else ESTIMATED, note=note)
+    return CurvatureEstimate(value, error, NOT_CONVERGED if note else ESTIMATED, note=note)

@@ -262,7 +262,7 @@ def call(model: torch.nn.Module, inputs: Any) -> Any:
     model
         Any module.
     inputs
-        As of `Batch`.
+        Inputs as in `Batch`.
     """
     if isinstance(inputs, Mapping):
         return model(**inputs) if _takes(model, (), dict(inputs)) else model(inputs)

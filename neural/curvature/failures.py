@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...errors import InputError, invalid
-from .batch import describe
+from ..messages import error_text
+from .batch import describe_structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,16 +53,16 @@ def _failure(called: object, batch: Batch, loss: str, error: BaseException) -> U
     if loss:
         what, given = (
             f"loss {loss}",
-            f"outputs {describe(batch.inputs)} and targets {describe(batch.targets)}",
+            f"outputs {describe_structure(batch.inputs)} and targets {describe_structure(batch.targets)}",
         )
     else:
-        what, given = "model", f"inputs {describe(batch.inputs)}"
+        what, given = "model", f"inputs {describe_structure(batch.inputs)}"
     place = f" in {where}" if where else ""
     line = invalid(
         what,
         f"not to be evaluated: {type(error).__name__}{place}",
         accepted=f"one that runs on {given}",
-        remedy=f"run it on these by itself; the error was {words_of(error)}",
+        remedy=f"run it on these by itself; the error was {error_text(error, first_line=True)}",
     )
     return UserCodeError(str(line))
 
@@ -78,13 +79,3 @@ def _innermost(called: object, traceback: TracebackType | None) -> str:
             found = f"{names[id(own)] or 'its root'} ({type(own).__name__})"
         traceback = traceback.tb_next
     return found
-
-
-def words_of(error: BaseException, longest: int = 160) -> str:
-    """An error's class and the first line of its message, shortened."""
-    try:
-        lines = str(error).strip().splitlines()
-    except Exception:  # an exception of somebody else's may not be printable
-        lines = []
-    words = " ".join(f"{type(error).__name__}: {lines[0] if lines else ''}".split()).removesuffix(":")
-    return words if len(words) <= longest else words[: longest - 1] + "…"

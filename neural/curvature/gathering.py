@@ -1,4 +1,4 @@
-"""Products put together from what belongs to each parameter."""
+"""Vectors put together from the pieces of each parameter."""
 
 from __future__ import annotations
 
@@ -7,25 +7,39 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from .operators import CurvatureOperator
+    from collections.abc import Sequence
 
 
 class Gathering:
-    """`P^1/2` times what belongs to each parameter, as it comes, in one vector.
+    """A vector put together from pieces, one for each parameter, each multiplied by `P^1/2` as it arrives.
 
-    Memory is touched only where something has come: pieces and vector together are one vector, not two. A
-    lone parameter's piece becomes the vector.
+    Memory is touched only where a piece has arrived: pieces and vector together take the space of one vector,
+    not two. A lone parameter's piece becomes the vector.
+
+    Parameters
+    ----------
+    values
+        Real coordinates of the parameters.
+    roots
+        `P^1/2`: a number or a tensor for each parameter.
+    dtype, device
+        Type and device of the vector.
     """
 
-    def __init__(self, operator: CurvatureOperator) -> None:
-        self._values = operator.values
-        self._roots = operator.metric.roots
+    def __init__(
+        self,
+        values: Sequence[torch.Tensor],
+        roots: Sequence[float | torch.Tensor],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self._values, self._roots = values, roots
         self._sizes = [value.numel() for value in self._values]
-        self._total = torch.empty(sum(self._sizes), dtype=operator.dtype, device=operator.device)
+        self._total = torch.empty(sum(self._sizes), dtype=dtype, device=device)
         self._empty = set(range(len(self._values)))
 
     def add(self, index: int, piece: torch.Tensor, share: float = 1.0) -> None:
-        """Add a share of what belongs to a parameter; the piece is changed, and may be kept."""
+        """Add a share of a parameter's piece; the piece is changed, and may be kept."""
         root = self._roots[index]
         own = piece.is_contiguous() and not piece._is_zerotensor()
         for factor in (root, share):
@@ -42,7 +56,7 @@ class Gathering:
             self._place(index).copy_(piece)
 
     def vector(self) -> torch.Tensor:
-        """The vector, shape (n,), zero where nothing has come."""
+        """The vector, shape (n,), zero where no piece has arrived."""
         for index in self._empty:
             self._place(index).zero_()
         return self._total

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from .batch import Batch
-    from .objective import Objective
+    from .loss_function import LossFunction
     from .parameters import ParameterList
 
     Pieces = Sequence[torch.Tensor]
@@ -55,7 +55,7 @@ class Graph:
         The loss, and the examples it is averaged over.
     """
 
-    def __init__(self, objective: Objective, batch: Batch) -> None:
+    def __init__(self, objective: LossFunction, batch: Batch) -> None:
         self.objective, self.batch = objective, batch
         self.leaves: dict[str, torch.Tensor] = objective.leaves()
         self.how = How()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...errors import InputError, invalid
-from .derivatives import DOUBLE, SINGLE, UNDECIDED, Defect, Sizes, defect, drawn_like, scale_of
+from .derivatives import DOUBLE, SINGLE, UNRESOLVED, Defect, Sizes, defect, drawn_like, scale_of
 from .diagnosis import explain_failure, module_with_wrong_derivative
 from .evaluation import How, operations
 from .failures import UserCodeError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from .batch import Batch
-    from .objective import Objective
+    from .loss_function import LossFunction
 
     Pieces = Sequence[torch.Tensor]
 
@@ -43,7 +43,7 @@ def _refused(name: str, value: object, *, accepted: str, remedy: str) -> Derivat
     return DerivativeError(str(invalid(name, value, accepted=accepted, remedy=remedy)))
 
 
-def check(objective: Objective, batch: Batch, differentiation: str = "reverse") -> None:
+def check_derivatives(objective: LossFunction, batch: Batch, differentiation: str = "reverse") -> None:
     """Refuse a loss part of which is not differentiated, or whose derivatives are wrong.
 
     It is evaluated on a few examples, or on all of them if it does not run on a few; in double precision, or
@@ -54,7 +54,7 @@ def check(objective: Objective, batch: Batch, differentiation: str = "reverse") 
     objective, batch
         What is to be measured.
     differentiation
-        As of `CurvatureOperator`: which second derivative is checked.
+        Which second derivative is checked; see `CurvatureOperator`.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def _check(trial: _Trial, differentiation: str) -> None:
             raise
         except (Exception, SystemExit) as error:  # a backward pass of the user's own can fail in any way
             raise _failed(trial, error) from error
-        if found is UNDECIDED:
+        if found is UNRESOLVED:
             undecided = True
         elif found is not None:
             raise _untrue(trial, found)
@@ -151,7 +151,7 @@ def _beside(trial: _Trial) -> tuple[list[torch.Tensor], torch.Tensor]:
 class _Trial:
     """The loss as a function of leaves on some examples, watched for what it changes and reaches."""
 
-    def __init__(self, objective: Objective, part: Batch, *, double: bool) -> None:
+    def __init__(self, objective: LossFunction, part: Batch, *, double: bool) -> None:
         self.objective, self.given = objective, part
         listed = objective.listed()
         wide = {torch.float32: torch.float64, torch.complex64: torch.complex128} if double else {}

@@ -13,7 +13,7 @@ from .reductions import inner_products, norm
 
 if TYPE_CHECKING:
     from ...theory import Array
-    from .operators import SymmetricOperator
+    from .symmetric import SymmetricOperator
 
 _ROUNDINGS = 8.0
 """Units of rounding, relative to the operator's norm, that every bound allows for."""
@@ -168,7 +168,7 @@ class LanczosSpace:
         kept = vectors[:, ::-1]
         values = np.diag(kept.T @ self.projection[: self.dimension, : self.dimension] @ kept)
         leaks = self.leaks[:, : self.dimension] @ kept
-        combine(self.rows[: self.dimension], kept)
+        combine_rows(self.rows[: self.dimension], kept)
         for row in range(len(self.couplings) - 1):
             self.rows[kept.shape[1] + row].copy_(self.rows[self.dimension + row])
         self.dimension = kept.shape[1]
@@ -214,7 +214,7 @@ class LanczosSpace:
     def _turn(self, residual: Array) -> None:
         """Turn the pending directions so that the first is along a combination of them."""
         basis = np.linalg.qr(np.column_stack([residual, np.eye(len(residual))])).Q
-        combine(self.rows[self.dimension : self.dimension + len(residual)], basis)
+        combine_rows(self.rows[self.dimension : self.dimension + len(residual)], basis)
         self.couplings = basis.T @ self.couplings
 
     def _pend(self, vector: torch.Tensor, link: Array) -> bool:
@@ -266,7 +266,7 @@ class LanczosSpace:
         return outside, inside
 
 
-def combine(rows: torch.Tensor, coefficients: Array) -> None:
+def combine_rows(rows: torch.Tensor, coefficients: Array) -> None:
     """Replace the first rows by combinations of all, in place, some columns at a time.
 
     Parameters

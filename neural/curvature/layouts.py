@@ -37,7 +37,7 @@ def require_tensors(loss: str, outputs: Any, targets: Any) -> None:
         if value.is_complex():
             raise invalid(
                 f"{what} of {loss}",
-                f"complex ({shown(value)})",
+                f"complex ({format_and_shape(value)})",
                 accepted="real numbers",
                 remedy="view them as real pairs with torch.view_as_real, or pass a function as the loss",
             )
@@ -141,7 +141,7 @@ def require_labels(
         wrong = int(low if low < 0 else high)
         raise invalid(
             f"label of {loss}",
-            f"{wrong}, for {classes} classes ({shown(outputs)})",
+            f"{wrong}, for {classes} classes ({format_and_shape(outputs)})",
             accepted=accepted,
             remedy=f"let the model return at least {wrong + 1} classes, or number the labels from 0"
             if wrong >= 0
@@ -185,7 +185,7 @@ def require_unit_interval(loss: str, outputs: torch.Tensor, targets: torch.Tenso
     if not (low >= 0 and high <= 1):
         raise invalid(
             f"target of {loss}",
-            f"{low if not low >= 0 else high} ({shown(targets)}, outputs {shown(outputs)})",
+            f"{high if low >= 0 else low} ({format_and_shape(targets)}, outputs {format_and_shape(outputs)})",
             accepted="probabilities from 0 to 1",
             remedy="pass 0 and 1, or use cross-entropy for class labels",
         )
@@ -201,7 +201,7 @@ def is_traced(tensor: torch.Tensor) -> bool:
     )
 
 
-def shown(tensor: torch.Tensor) -> str:
+def format_and_shape(tensor: torch.Tensor) -> str:
     """Number format and shape."""
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
@@ -210,7 +210,7 @@ def mismatch(
     loss: str, outputs: torch.Tensor, targets: torch.Tensor, accepted: str, remedy: str
 ) -> InputError:
     """The error for outputs and targets that do not fit together."""
-    value = f"outputs {shown(outputs)}, targets {shown(targets)}"
+    value = f"outputs {format_and_shape(outputs)}, targets {format_and_shape(targets)}"
     return invalid(f"input of {loss}", value, accepted=accepted, remedy=remedy)
 
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from ...errors import InputError, invalid, require_positive
+from ...theory import ADAM, SGD
 from .parameters import coordinates_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-SGD, ADAM = "sgd", "adam"
 
 
 class Metric(NamedTuple):
@@ -230,7 +229,7 @@ def _require_shape(what: str, found: torch.Tensor, value: torch.Tensor) -> None:
         )
 
 
-def largest_rate(optimizer: torch.optim.Optimizer) -> float:
+def largest_group_rate(optimizer: torch.optim.Optimizer) -> float:
     """The largest learning rate among an optimizer's groups; 0 at the start of a warm-up.
 
     Raises

@@ -107,7 +107,7 @@ class Recurrence:
         return least
 
 
-class Start(NamedTuple):
+class RandomStart(NamedTuple):
     """A search that started with a random part."""
 
     recurrence: Recurrence

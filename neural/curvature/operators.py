@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -13,8 +13,8 @@ from .diagnosis import explain_failure
 from .evaluation import How, operations, own_context
 from .gathering import Gathering, is_one
 from .graph import Graph, forward_derivative, forward_product, gradients_of, reverse_product
-from .linear_operator import linear_operator
 from .metric import Metric
+from .scipy_operator import linear_operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,37 +31,6 @@ _T = TypeVar("_T")
 DIFFERENTIATION = ("reverse", "forward")
 """Reverse over reverse keeps the gradient's graph and is the faster on the CPU (`make bench-curvature`);
 forward over reverse keeps none, and needs forward derivatives."""
-
-
-class SymmetricOperator(Protocol):
-    """What the eigenvalue tracker and the stochastic estimates work on."""
-
-    size: int
-    """Length n of the vectors."""
-    dtype: torch.dtype
-    device: torch.device
-
-    def __call__(self, vector: torch.Tensor) -> torch.Tensor:
-        """A product, shape (n,) to (n,); the argument is neither changed nor kept."""
-        ...
-
-
-class DenseOperator:
-    """A symmetric matrix as an operator.
-
-    Parameters
-    ----------
-    matrix
-        Shape (n, n).
-    """
-
-    def __init__(self, matrix: torch.Tensor) -> None:
-        self.matrix, self.size = matrix, len(matrix)
-        self.dtype, self.device = matrix.dtype, matrix.device
-
-    def __call__(self, vector: torch.Tensor) -> torch.Tensor:
-        """One product, shape (n,)."""
-        return self.matrix @ vector
 
 
 class CurvatureOperator(ABC):
@@ -92,7 +61,7 @@ class CurvatureOperator(ABC):
     Raises
     ------
     InputError
-        As `Objective.ready`; if the model has an operation without a second derivative, which is named; if
+        As in `Objective.ready`; if the model has an operation without a second derivative, which is named; if
         parts of the batch do not add up to the whole; or if parameters were replaced, frozen or unfrozen
         after the operator was made.
 
@@ -193,7 +162,7 @@ class CurvatureOperator(ABC):
             raise explain_failure(self.objective, self.batch, error) from error
 
     def _product(self, vector: torch.Tensor) -> torch.Tensor:
-        scaled, total = self._scaled(vector), Gathering(self)
+        scaled, total = self._scaled(vector), self._gathering()
         if self._kept is not None:
             self._kept(scaled, total.add)
         else:
@@ -250,10 +219,14 @@ class CurvatureOperator(ABC):
     @own_context()
     def gathered(self, pieces: Pieces) -> torch.Tensor:
         """`P^1/2` applied to pieces in the parameters' shapes, as one vector."""
-        total = Gathering(self)
+        total = self._gathering()
         for index, piece in enumerate(pieces):
             total.add(index, piece.clone())
         return total.vector()
+
+    def _gathering(self) -> Gathering:
+        """A new vector, to be put together from the parameters' pieces."""
+        return Gathering(self.values, self.metric.roots, self.dtype, self.device)
 
 
 def _parts(batch: Batch, examples_at_once: int | None) -> int | None:
@@ -327,7 +300,7 @@ class TangentKernel(CurvatureOperator):
 
         def product(direction: Pieces, deposit: Deposit) -> None:
             (cotangent,) = direction
-            weights = Gathering(self)
+            weights = self._gathering()
             jacobian.back(cotangent.view_as(outputs), weights.add)
             deposit(0, along(self._scaled(weights.vector())) / graph.batch.examples)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ...errors import InputError, invalid
-from .batch import describe, tensors
+from .batch import describe_structure, tensors
 
 Selector = str | int | Callable[[Any], torch.Tensor] | None
 """A key or attribute, an index, or a function; None to look for it."""
@@ -22,7 +22,7 @@ class ImpossibleQuantityError(InputError):
 
 
 def impossible(name: str, value: object, *, accepted: str, remedy: str) -> ImpossibleQuantityError:
-    """The error for a quantity without a meaning; parameters as of `errors.invalid`."""
+    """The error for a quantity without a meaning; parameters as in `errors.invalid`."""
     return ImpossibleQuantityError(str(invalid(name, value, accepted=accepted, remedy=remedy)))
 
 
@@ -54,7 +54,7 @@ def tensor_in(outputs: Any, selector: Selector = None, *, strict: bool = False) 
             str(
                 invalid(
                     "model's output",
-                    describe(outputs),
+                    describe_structure(outputs),
                     accepted="one tensor, for the Gauss-Newton matrix and the tangent kernel",
                     remedy="say which one the loss is of: output='logits', or --output-key logits",
                 )
@@ -64,7 +64,7 @@ def tensor_in(outputs: Any, selector: Selector = None, *, strict: bool = False) 
     if found is None:
         raise invalid(
             "model's output",
-            describe(outputs),
+            describe_structure(outputs),
             accepted="a tensor, or a tuple, dictionary or object that holds one",
             remedy="say where: output='logits', or --output-key logits",
         )
@@ -87,7 +87,7 @@ def loss_in(outputs: Any, _targets: Any = None) -> torch.Tensor:
     if not (isinstance(found, torch.Tensor) and found.ndim == 0):
         raise invalid(
             "loss of the model itself",
-            describe(outputs),
+            describe_structure(outputs),
             accepted="outputs with a loss, one number",
             remedy="put labels into the inputs, or name a loss such as cross-entropy",
         )
@@ -109,7 +109,7 @@ def _no_output(outputs: Any, selector: Selector, why: str) -> InputError:
     return invalid(
         "output",
         selector,
-        accepted=f"where a tensor is in {describe(outputs)} ({why})",
+        accepted=f"where a tensor is in {describe_structure(outputs)} ({why})",
         remedy="name a key, an index or an attribute",
     )
 

@@ -12,7 +12,7 @@ _COLUMNS = 2**14
 
 
 def inner_products(rows: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    """Of every row with a vector, shape (k, n) and (n,) to (k,), in double precision, on their device."""
+    """Inner products of rows, shape (k, n), with a vector, shape (n,): (k,), in double precision."""
     total = torch.zeros(len(rows), dtype=torch.float64, device=vector.device)
     for begin in range(0, len(vector), _COLUMNS):
         part = slice(begin, begin + _COLUMNS)
@@ -21,11 +21,11 @@ def inner_products(rows: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
 
 
 def inner_product(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Of two vectors, shape (n,) each."""
+    """Inner product of two vectors, shape (n,) each."""
     return float(inner_products(one[None], other))
 
 
 def norm(vector: torch.Tensor) -> float:
-    """Of a vector, shape (n,); without overflow or underflow of its square in double precision."""
+    """Norm of a vector, shape (n,); without overflow or underflow of its square in double precision."""
     parts = [torch.linalg.vector_norm(part) for part in torch.split(vector, _COLUMNS)]
     return float(torch.linalg.vector_norm(torch.stack(parts).double()))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from .eigenpair import ROUNDED, VANISHED, Aim, error_bound, largest_pair, resolution
-from .lanczos import LanczosSpace, combine
-from .missed import Start, combined
+from .eigenpair import ROUNDED, VANISHED, Aim, error_bound, largest_pair, zero_resolution
+from .lanczos import LanczosSpace, combine_rows
+from .missed import RandomStart, combined
 from .reductions import norm
 
 if TYPE_CHECKING:
     from ...theory import Array
     from .eigenpair import Pair
-    from .operators import SymmetricOperator
+    from .symmetric import SymmetricOperator
 
 _CHANCE = 0.3
 """Norm of the random part of a warm start, beside the earlier vector's one."""
@@ -39,8 +39,8 @@ _FINER = 0.1
 """Tightening of each pair's tolerance until all of them together meet theirs."""
 
 
-class Settings(NamedTuple):
-    """What a search is asked for; as of `SpectrumTracker`."""
+class SearchSettings(NamedTuple):
+    """What a search is asked for; see `SpectrumTracker`."""
 
     tolerance: float
     pairs: int
@@ -59,7 +59,7 @@ class Search:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: SearchSettings,
         operator: SymmetricOperator,
         rows: torch.Tensor,
         generator: torch.Generator,
@@ -73,9 +73,9 @@ class Search:
         self.guarded = False
         self.scale = 0.0
         """What is known of the operator's norm."""
-        self.resolution = resolution(settings.tolerance, operator.dtype)
-        self._starts: dict[int, Start] = {}
-        self._guard: Start | None = None
+        self.resolution = zero_resolution(settings.tolerance, operator.dtype)
+        self._starts: dict[int, RandomStart] = {}
+        self._guard: RandomStart | None = None
         self._guards = 0
 
     def run(self, earlier: list[Pair]) -> list[Pair]:
@@ -197,10 +197,12 @@ class Search:
         )
         return space, spread
 
-    def _start(self, space: LanczosSpace, spread: float) -> Start:
+    def _start(self, space: LanczosSpace, spread: float) -> RandomStart:
         """What is left of a search that bounds the probability of a miss."""
         unit = space.unit
-        return Start(space.recurrence, self.operator.size, spread, unit * space.scale, unit, space.complete)
+        return RandomStart(
+            space.recurrence, self.operator.size, spread, unit * space.scale, unit, space.complete
+        )
 
     def _aim(self, goal: float, known: Pair | None = None) -> Aim:
         """A search to a goal; the rest of the tolerance is for rounding."""
@@ -237,7 +239,7 @@ class Search:
             projection[: len(pair.leaks), index] = projection[index, : len(pair.leaks)] = pair.leaks
         values, vectors = np.linalg.eigh(projection)
         values, vectors = values[::-1], vectors[:, ::-1]
-        combine(self.rows[: len(pairs)], vectors)
+        combine_rows(self.rows[: len(pairs)], vectors)
         residuals = np.array([pair.residual for pair in pairs])
         whole = float(np.linalg.norm(residuals))
         rounding = max(pair.rounding for pair in pairs)

@@ -27,7 +27,7 @@ def fastest_differentiation(objective: Objective, batch: Batch, *, repeats: int 
     Parameters
     ----------
     objective, batch
-        Of the products; the first 128 examples are taken.
+        What the products are taken on; only the first 128 examples are used.
     repeats
         Products timed, after one that is not; their median counts.
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from scipy.linalg import solve_triangular
-from scipy.special import ndtr
 
 from ...errors import require_positive, require_whole
 from .evaluation import own_context
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...theory import Array
-    from .operators import SymmetricOperator
+    from .symmetric import SymmetricOperator
 
 _COPIES = 4
 """Times the test vectors that XTrace holds at its peak: they, their images, a basis, and its making."""
@@ -58,7 +57,7 @@ def estimate_trace(
     products
         To be spent, at least 4; two for each test vector of XTrace.
     seed
-        Of the vectors.
+        Seed of the vectors.
     memory
         Bytes that XTrace may take; beyond them Hutchinson's method is used, whose error is larger.
 
@@ -231,21 +230,6 @@ class SpectralDensity(NamedTuple):
         samples = (heights * self.weights).sum(2)
         return samples.mean(1), samples.std(1, ddof=1) / math.sqrt(samples.shape[1])
 
-    def count_above(self, threshold: float, width: float = 0.0) -> tuple[float, float]:
-        """Number of eigenvalues above a threshold, and its standard error over draws.
-
-        Parameters
-        ----------
-        threshold
-            For instance the edge of stability, `2 / eta0`.
-        width
-            Standard deviation by which the threshold is softened; 0 is a sharp one.
-        """
-        distances = self.nodes - threshold
-        above = ndtr(distances / width) if width > 0 else (distances > 0).astype(float)
-        samples = self.size * (above * self.weights).sum(1)
-        return float(samples.mean()), _standard_error(samples)
-
 
 @own_context()
 def spectral_density(
@@ -269,7 +253,7 @@ def spectral_density(
     steps
         Products for each; as many as dimensions if there are fewer, when nodes are the eigenvalues.
     seed
-        Of the vectors.
+        Seed of the vectors.
     on_progress
         Called with the products taken and all of them.
 

@@ -12,11 +12,11 @@ import torch
 from ...errors import invalid, require_known, require_whole
 from .eigenpair import Pair
 from .evaluation import own_context
-from .search import Search, Settings
+from .search import Search, SearchSettings
 
 if TYPE_CHECKING:
     from ...theory import Array
-    from .operators import SymmetricOperator
+    from .symmetric import SymmetricOperator
 
 _MEMORY = 2**26
 """Bytes the basis may take where fewer vectors would do."""
@@ -65,17 +65,17 @@ class Eigenpairs(NamedTuple):
 
     @property
     def error_bound(self) -> float:
-        """Of the outermost eigenvalue."""
+        """Error bound of the outermost eigenvalue."""
         return float(self.error_bounds[0])
 
     @property
     def residual(self) -> float:
-        """Of the outermost eigenvalue."""
+        """Residual of the outermost eigenvalue."""
         return float(self.residuals[0])
 
     @property
     def missed(self) -> float:
-        """Of the outermost eigenvalue."""
+        """Probability that an eigenvalue beyond the outermost one was missed."""
         return float(self.misses[0])
 
 
@@ -101,12 +101,12 @@ class SpectrumTracker:
     end
         `largest` (not in modulus) or `smallest`.
     seed
-        Of the random vectors: the same calls give the same bits.
+        Seed of the random vectors: the same calls give the same bits.
     vectors
         Vectors of the basis; by default 32 or what 64 MiB hold, and not less than count + 3. With one or two
         more, a product's own, they are what is held beyond the graph (`make bench-curvature` measures it).
     max_products
-        Of one pair, at which the call gives up, with a warning and `converged` false.
+        Products for one pair after which the call gives up, with a warning and `converged` false.
 
     Raises
     ------
@@ -137,7 +137,7 @@ class SpectrumTracker:
         max_products: int = 500,
     ) -> None:
         if not 0 < tolerance < 1:
-            raise invalid("tolerance", tolerance, accepted="between 0 and 1", remedy="pass 1e-3, say")
+            raise invalid("tolerance", tolerance, accepted="between 0 and 1", remedy="pass 1e-3, for example")
         require_whole("count", count, least=1, example=1)
         require_known("end", end, ENDS)
         require_whole("seed", seed, least=0, example=0)
@@ -165,7 +165,7 @@ class SpectrumTracker:
         require_whole("count", self.count, least=1, most=operator.size, example=1)
         rows = self._memory(operator)
         warm, self._warm = self._warm, False
-        settings = Settings(self.tolerance, self.count, ENDS[self.end], self.max_products)
+        settings = SearchSettings(self.tolerance, self.count, ENDS[self.end], self.max_products)
         search = Search(settings, operator, rows, self.generator, self.highest)
         pairs = search.run(self._pairs if warm else [])
         if all(math.isfinite(pair.value) for pair in pairs):

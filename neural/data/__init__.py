@@ -1,6 +1,6 @@
 """Data sets: images, text and vectors, read into memory, and what is done to them before training."""
 
-from .augment import Augmentation, Draws
+from .augment import Augmentation, AugmentationDraws
 from .catalogue import DATASETS, load_dataset, load_images
 from .cifar import read_cifar10
 from .dataset import IMAGES, TOKENS, VECTORS, Dataset
@@ -19,8 +19,8 @@ __all__ = [
     "TOKENS",
     "VECTORS",
     "Augmentation",
+    "AugmentationDraws",
     "Dataset",
-    "Draws",
     "digits",
     "download_cifar10",
     "download_tiny_imagenet",

@@ -18,7 +18,7 @@ _LARGEST_PADDING = 4096
 _LARGEST_SIDE, _LARGEST_BATCH = 2**14, 2**31
 
 
-class Draws(NamedTuple):
+class AugmentationDraws(NamedTuple):
     """What happens to each image of a batch, every field of shape (examples,)."""
 
     row_shift: torch.Tensor
@@ -55,9 +55,9 @@ class Augmentation:
     def __post_init__(self) -> None:
         require_whole("padding", self.padding, least=0, most=_LARGEST_PADDING, example=4)
         if not 0 <= self.degrees <= 180:
-            raise invalid("degrees", self.degrees, accepted="0 to 180", remedy="pass 10, say")
+            raise invalid("degrees", self.degrees, accepted="0 to 180", remedy="pass 10, for example")
 
-    def draw(self, count: int, generator: torch.Generator) -> Draws:
+    def draw(self, count: int, generator: torch.Generator) -> AugmentationDraws:
         """Draw what happens to each of `count` images; what is switched off takes no random numbers.
 
         Parameters
@@ -87,9 +87,9 @@ class Augmentation:
         if self.degrees:
             turn = torch.rand(count, generator=generator, dtype=torch.float64)
             angle = self.degrees * (2 * turn - 1)
-        return Draws(rows, columns, flip, angle)
+        return AugmentationDraws(rows, columns, flip, angle)
 
-    def apply(self, images: torch.Tensor, rows: torch.Tensor, draws: Draws) -> torch.Tensor:
+    def apply(self, images: torch.Tensor, rows: torch.Tensor, draws: AugmentationDraws) -> torch.Tensor:
         """Take examples out of a data set, changed as drawn.
 
         Parameters
@@ -123,14 +123,14 @@ class Augmentation:
         index = self._places(self._switched_on(draws), images.shape[-1], images.device)
         return _as_images(pixels.index_select(0, index.flatten().long()), images, count)
 
-    def _switched_on(self, draws: Draws) -> Draws:
+    def _switched_on(self, draws: AugmentationDraws) -> AugmentationDraws:
         """The draws, nothing in place of those of operations that are switched off."""
         on = (self.padding > 0, self.padding > 0, self.flip, self.degrees > 0)
-        return Draws(
+        return AugmentationDraws(
             *(drawn if use else torch.zeros_like(drawn) for drawn, use in zip(draws, on, strict=True))
         )
 
-    def _places(self, draws: Draws, side: int, device: torch.device) -> torch.Tensor:
+    def _places(self, draws: AugmentationDraws, side: int, device: torch.device) -> torch.Tensor:
         """Number of the pixel that comes to each place, 0 for black; int32, shape (batch, side, side).
 
         Without a rotation the row of a pixel depends on the row alone, and the column on the column.
@@ -149,7 +149,7 @@ class Augmentation:
         return place
 
 
-def _tables(draws: Draws, side: int) -> torch.Tensor:
+def _tables(draws: AugmentationDraws, side: int) -> torch.Tensor:
     """What row and column (first axis) of a place contribute to the row and column of the pixel put there.
 
     The second axis is first what a coordinate does to its own kind, then what it does to the other. In parts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from PIL import Image
 
-from ...errors import invalid, require_known, require_whole
+from ...errors import as_path, invalid, require_flag, require_known, require_whole
 from . import cifar, folders, text
 from .dataset import IMAGES
 from .download import download_cifar10, download_tiny_imagenet, download_wikitext2
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from ...errors import PathText
     from .dataset import Dataset
 
-AUTO = "auto"
+ANY_DATASET = "auto"
 
 DATASETS: Mapping[str, str] = {
     "digits": "scikit-learn's 1,797 handwritten digits, built in",
@@ -45,7 +46,7 @@ _LARGEST_SEED = 2**63 - 1
 
 @dataclass(frozen=True)
 class _Choices:
-    """What is to be read, as of `load_dataset`."""
+    """What is to be read; see `load_dataset`."""
 
     split: str
     level: str
@@ -64,8 +65,8 @@ class _Source(NamedTuple):
 
 
 def load_dataset(
-    name: str = AUTO,
-    folder: Path | None = None,
+    name: str = ANY_DATASET,
+    folder: PathText | None = None,
     *,
     download: bool = False,
     progress: bool = False,
@@ -97,9 +98,9 @@ def load_dataset(
         How many of them, and the seed of their draw: a `stratified_subset`, or the size of the random data.
         None is all, or `RANDOM_EXAMPLES`.
     level, sequence, vocabulary
-        As of `read_wikitext2`.
+        See `read_wikitext2`.
     side
-        As of `read_image_folder`.
+        See `read_image_folder`.
     limit
         Images of each class, the first ones, of Tiny-ImageNet and folders of one's own; the rest is not read.
 
@@ -108,22 +109,26 @@ def load_dataset(
     InputError
         If the name is not known, a setting does not go with it, or the data cannot be read.
     """
-    require_known("data set", name, (AUTO, *DATASETS))
+    require_known("data set", name, (ANY_DATASET, *DATASETS))
     require_whole("seed", seed, least=0, most=_LARGEST_SEED, example=0)
-    chosen = _recognised(folder, download=download) if name == AUTO else name
-    _require_fitting(chosen, folder, download=download, split=split, limit=limit)
+    require_flag("download", download)
+    require_flag("progress", progress)
+    place = None if folder is None else as_path("data folder", folder)
+    chosen = _recognised(place, download=download) if name == ANY_DATASET else name
+    _require_fitting(chosen, place, download=download, split=split, limit=limit)
     if chosen in _DRAWN:
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(int(seed))
         return _DRAWN[chosen](RANDOM_EXAMPLES if examples is None else examples, sequence, generator)
-    if chosen == "digits":
-        data = digits()
-    else:
+    data = digits() if chosen == "digits" else None
+    if data is None:
         choices = _Choices(split, level, sequence, vocabulary, side, limit)
-        data = _SOURCES[chosen].read(_place(chosen, folder, download=download, progress=progress), choices)
+        data = _SOURCES[chosen].read(_place(chosen, place, download=download, progress=progress), choices)
     return data if examples is None else stratified_subset(data, examples, seed)
 
 
-def load_images(data_dir: Path | None = None, *, download: bool = False, progress: bool = False) -> Dataset:
+def load_images(
+    data_dir: PathText | None = None, *, download: bool = False, progress: bool = False
+) -> Dataset:
     """Images from a folder or CIFAR-10 from a download, else the built-in digits.
 
     Raises
@@ -159,8 +164,8 @@ _DRAWN: Mapping[str, Callable[[int, int, torch.Generator], Dataset]] = {
 }
 
 _LAYOUT_MARKS = {
-    "cifar-10": (cifar.FOLDER, (*cifar.TRAINING_FILES, cifar.TEST_FILE)),
-    "wikitext-2": (text.FOLDER, tuple(text.FILES.values())),
+    "cifar-10": (cifar.CIFAR_FOLDER, (*cifar.TRAINING_FILES, cifar.TEST_FILE)),
+    "wikitext-2": (text.WIKITEXT_FOLDER, tuple(text.FILES.values())),
     "tiny-imagenet": (folders.TINY_FOLDER, (folders.CLASSES_FILE,)),
 }
 """A folder, or files in it or in its place, by which a layout is recognised; the first that fits is taken."""

@@ -14,9 +14,10 @@ from .files import bad_file, inner_folder, require_folder
 from .images import SIDE, from_pixels
 
 if TYPE_CHECKING:
+    from ...errors import PathText
     from .dataset import Dataset
 
-FOLDER = "cifar-10-batches-py"
+CIFAR_FOLDER = "cifar-10-batches-py"
 TRAINING_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_FILE = "test_batch"
 _FILES = {"train": TRAINING_FILES, "test": (TEST_FILE,)}
@@ -24,7 +25,7 @@ _PIXELS = 3 * SIDE * SIDE
 _CLASSES = 10
 
 
-def read_cifar10(folder: Path, *, split: str = "train") -> Dataset:
+def read_cifar10(folder: PathText, *, split: str = "train") -> Dataset:
     """Read the five training files of CIFAR-10, or its test file.
 
     Parameters
@@ -37,7 +38,7 @@ def read_cifar10(folder: Path, *, split: str = "train") -> Dataset:
     Returns
     -------
     Dataset
-        Of kind `images`, inputs of shape (examples, 3, 32, 32), channels last.
+        A data set of kind `images`: inputs of shape (examples, 3, 32, 32), channels last.
 
     Raises
     ------
@@ -45,8 +46,7 @@ def read_cifar10(folder: Path, *, split: str = "train") -> Dataset:
         If the folder or a file is missing, truncated, or holds anything but such a batch.
     """
     require_known("split of CIFAR-10", split, _FILES)
-    require_folder(folder, f"{FOLDER}/")
-    root = inner_folder(folder, FOLDER)
+    root = inner_folder(require_folder(folder, f"{CIFAR_FOLDER}/"), CIFAR_FOLDER)
     batches = [read_batch(root / name) for name in _FILES[split]]
     pixels = np.concatenate([batch.pixels for batch in batches])
     labels = np.concatenate([batch.labels for batch in batches])
@@ -54,7 +54,7 @@ def read_cifar10(folder: Path, *, split: str = "train") -> Dataset:
     return from_pixels(name, pixels.reshape(-1, 3, SIDE, SIDE), labels)
 
 
-class Batch(NamedTuple):
+class CifarFile(NamedTuple):
     """The contents of one file."""
 
     pixels: NDArray[np.uint8]
@@ -63,13 +63,13 @@ class Batch(NamedTuple):
     """Shape (examples,)."""
 
 
-def read_batch(path: Path) -> Batch:
+def read_batch(path: Path) -> CifarFile:
     """Read one official batch file.
 
     Raises
     ------
     InputError
-        As `read_cifar10`.
+        As in `read_cifar10`.
     """
     try:
         with path.open("rb") as file:
@@ -81,7 +81,7 @@ def read_batch(path: Path) -> Batch:
         raise _bad_file(path, error) from error
 
 
-def _checked_batch(content: Any) -> Batch:
+def _checked_batch(content: Any) -> CifarFile:
     pixels, listed = content["data"].value, content["labels"]
     if not all(type(label) is int for label in listed):
         raise ValueError("labels that are not whole numbers")
@@ -90,7 +90,7 @@ def _checked_batch(content: Any) -> Batch:
         raise ValueError(f"pixels of shape {pixels.shape} with labels of shape {labels.shape}")
     if labels.size == 0 or labels.min() < 0 or labels.max() >= _CLASSES:
         raise ValueError(f"labels outside 0 to {_CLASSES - 1}")
-    return Batch(pixels, labels)
+    return CifarFile(pixels, labels)
 
 
 def _bad_file(path: Path, why: str | Exception) -> InputError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...errors import require_instance
+
 if TYPE_CHECKING:
     import torch
 
@@ -44,3 +46,9 @@ class Dataset(NamedTuple):
     def to(self, device: torch.device) -> Dataset:
         """The same examples on a device."""
         return self._replace(inputs=self.inputs.to(device), targets=self.targets.to(device))
+
+
+def require_dataset(data: object) -> None:
+    """Raise `InputError` unless a data set is a `Dataset`."""
+    remedy = "pass what load_dataset returns"
+    require_instance("data", data, Dataset, accepted="a Dataset", remedy=remedy)

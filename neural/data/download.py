@@ -14,11 +14,11 @@ import pooch
 
 from ...errors import invalid
 from ...records import write_atomically
-from .cifar import FOLDER, TEST_FILE, TRAINING_FILES
-from .files import words_of
+from .cifar import CIFAR_FOLDER, TEST_FILE, TRAINING_FILES
+from .files import file_error_text
 from .folders import ANNOTATIONS_FILE, CLASSES_FILE, TINY_FOLDER
 from .text import FILES as TEXT_FILES
-from .text import FOLDER as TEXT_FOLDER
+from .text import WIKITEXT_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ _FAILURES = (
     *(OSError, ValueError, KeyError, EOFError),
     *(RuntimeError, zlib.error, tarfile.TarError, zipfile.BadZipFile),  # RuntimeError: encrypted, or unknown
 )
-"""Of the network, of files, and of archives."""
+"""Errors of the network, of files, and of archives."""
 
 _TINY_MEMBER = re.compile(
     rf"{TINY_FOLDER}/"
@@ -118,17 +118,17 @@ def _fetched(
         raise invalid(
             "download",
             url,
-            accepted=f"the official archive with SHA-256 {sha256[:12]}… ({words_of(error)})",
+            accepted=f"the official archive with SHA-256 {sha256[:12]}… ({file_error_text(error)})",
             remedy="check the network, or fetch the archive elsewhere and pass its folder",
         ) from error
 
 
 def _unpack_cifar10(archive: Path, folder: Path) -> Path:
     """Take files out of the archive by name, so that no member decides where it goes."""
-    target = folder / FOLDER
+    target = folder / CIFAR_FOLDER
     with tarfile.open(archive) as tar:
         for name in (*TRAINING_FILES, TEST_FILE):
-            source = tar.extractfile(f"{FOLDER}/{name}")
+            source = tar.extractfile(f"{CIFAR_FOLDER}/{name}")
             if source is None:
                 raise tarfile.ExtractError(f"{name} is not a file")
             content = _bounded(source, name)
@@ -140,8 +140,8 @@ def _unpack_cifar10(archive: Path, folder: Path) -> Path:
 def _unpack_wikitext2(archive: Path, folder: Path) -> Path:
     with zipfile.ZipFile(archive) as zipped:
         for name in TEXT_FILES.values():
-            _take(zipped, zipped.getinfo(f"{TEXT_FOLDER}/{name}"), folder / TEXT_FOLDER / name)
-    return folder / TEXT_FOLDER
+            _take(zipped, zipped.getinfo(f"{WIKITEXT_FOLDER}/{name}"), folder / WIKITEXT_FOLDER / name)
+    return folder / WIKITEXT_FOLDER
 
 
 def _unpack_tiny_imagenet(archive: Path, folder: Path) -> Path:

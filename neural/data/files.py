@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...errors import InputError, invalid
+from ...errors import InputError, as_path, invalid
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ...errors import PathText
 
 _LONGEST = 120
 
@@ -17,10 +19,12 @@ def inner_folder(folder: Path, official: str) -> Path:
     return folder / official if (folder / official).is_dir() else folder
 
 
-def require_folder(folder: Path, holding: str) -> None:
-    """Raise `InputError` unless a folder exists."""
-    if not folder.is_dir():
-        raise bad_folder(folder, f"an existing folder with {holding}", "check the path")
+def require_folder(folder: PathText, holding: str) -> Path:
+    """The path of a folder that exists; `InputError` if it does not."""
+    path = as_path("data folder", folder)
+    if not path.is_dir():
+        raise bad_folder(path, f"an existing folder with {holding}", "check the path")
+    return path
 
 
 def bad_folder(folder: Path, accepted: str, remedy: str) -> InputError:
@@ -30,11 +34,11 @@ def bad_folder(folder: Path, accepted: str, remedy: str) -> InputError:
 
 def bad_file(path: str | Path, accepted: str, why: str | BaseException, remedy: str) -> InputError:
     """Describe a file that cannot be read, by its path and the reason."""
-    reason = printable(why) if isinstance(why, str) else words_of(why)
+    reason = printable(why) if isinstance(why, str) else file_error_text(why)
     return invalid("data file", printable(str(path)), accepted=f"{accepted} ({reason})", remedy=remedy)
 
 
-def words_of(error: BaseException) -> str:
+def file_error_text(error: BaseException) -> str:
     """What an error says, on one short line without control characters."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return printable(" ".join(said.split())[:_LONGEST] or type(error).__name__)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ...errors import require_distinct, require_known, require_whole
-from .files import bad_file, bad_folder, inner_folder, printable, read_bytes, require_folder, words_of
+from .files import bad_file, bad_folder, file_error_text, inner_folder, printable, read_bytes, require_folder
 from .images import SIDE, from_pixels
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ...errors import PathText
     from .dataset import Dataset
 
 TINY_FOLDER, TINY_SIDE = "tiny-imagenet-200", 64
@@ -35,7 +36,7 @@ _PLAIN = re.compile(r"[\w-]+(\.\w+)?", re.ASCII)
 _REMEDY = "repair or remove the file"
 
 
-def read_image_folder(folder: Path, *, side: int = SIDE, limit: int | None = None) -> Dataset:
+def read_image_folder(folder: PathText, *, side: int = SIDE, limit: int | None = None) -> Dataset:
     """Read a folder with one subfolder of images a class.
 
     Parameters
@@ -44,14 +45,15 @@ def read_image_folder(folder: Path, *, side: int = SIDE, limit: int | None = Non
         Its subfolders are the classes and their files the images, both in the order of their names; names
         that begin with a dot are passed over. Any format will do that Pillow itself decodes.
     side
-        Of the images, in pixels: the largest square in the middle of each is resized to it.
+        Side of the images in pixels; the largest square in the middle of each is resized to it.
     limit
         Images of each class, the first ones; None is all.
 
     Returns
     -------
     Dataset
-        Of kind `images`, inputs of shape (examples, 3, side, side), channels last, in memory as a whole.
+        A data set of kind `images`, in memory as a whole: inputs of shape (examples, 3, side, side), channels
+        last.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def read_image_folder(folder: Path, *, side: int = SIDE, limit: int | None = Non
     """
     require_whole("side", side, least=1, most=_LARGEST_SIDE, example=SIDE)
     _require_limit(limit)
-    require_folder(folder, "one subfolder of images a class")
+    folder = require_folder(folder, "one subfolder of images a class")
     classes = [path for path in _visible(folder, folder) if path.is_dir()]
     if not classes:
         raise bad_folder(folder, "a folder with one subfolder of images a class", "put the images into such")
@@ -70,7 +72,7 @@ def read_image_folder(folder: Path, *, side: int = SIDE, limit: int | None = Non
     return _read(f"image-folder {printable(folder.resolve().name)}", folder, chosen, side)
 
 
-def read_tiny_imagenet(folder: Path, *, split: str = "train", limit: int | None = None) -> Dataset:
+def read_tiny_imagenet(folder: PathText, *, split: str = "train", limit: int | None = None) -> Dataset:
     """Read Tiny-ImageNet.
 
     Parameters
@@ -86,18 +88,17 @@ def read_tiny_imagenet(folder: Path, *, split: str = "train", limit: int | None 
     Returns
     -------
     Dataset
-        Of kind `images`, inputs of shape (examples, 3, 64, 64), class by class. As many classes as
+        A data set of kind `images`: inputs of shape (examples, 3, 64, 64), class by class. As many classes as
         `wnids.txt` lists, numbered in the order of their names.
 
     Raises
     ------
     InputError
-        As `read_image_folder`, and if a list is missing or is not as in the official layout.
+        As in `read_image_folder`, and if a list is missing or is not as in the official layout.
     """
     require_known("split of Tiny-ImageNet", split, ("train", "val"))
     _require_limit(limit)
-    require_folder(folder, f"{TINY_FOLDER}/")
-    root = inner_folder(folder, TINY_FOLDER)
+    root = inner_folder(require_folder(folder, f"{TINY_FOLDER}/"), TINY_FOLDER)
     names = _class_names(root)
     chosen = _training_files(root, names) if split == "train" else _validation_files(root, names)
     chosen = [paths[:limit] for paths in chosen]
@@ -123,7 +124,8 @@ def _visible(root: Path, folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise bad_folder(folder, f"a folder that can be read ({words_of(error)})", "check it") from error
+        accepted = f"a folder that can be read ({file_error_text(error)})"
+        raise bad_folder(folder, accepted, "check it") from error
 
 
 def _is_inside(root: Path, path: Path) -> bool:

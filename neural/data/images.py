@@ -29,7 +29,7 @@ def from_pixels(
     Parameters
     ----------
     name
-        Of the data set.
+        Name of the data set.
     pixels
         Shape (examples, channels, side, side), of any strides.
     labels

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ...errors import invalid, require_whole
+from ...errors import as_number, invalid, require_whole
 from ...records import array_hash
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def stratified_subset(data: Dataset, examples: int, seed: int) -> Dataset:
     examples
         How many; as many as there are is the data set itself.
     seed
-        Of the draw, at least 0.
+        Seed of the draw, at least 0.
 
     Returns
     -------
@@ -41,9 +41,10 @@ def stratified_subset(data: Dataset, examples: int, seed: int) -> Dataset:
         If there are not as many, or the seed is not a whole number.
     """
     require_whole("seed", seed, least=0, example=0)
-    if not (1 <= examples <= data.examples and examples == int(examples)):
+    if not 1 <= as_number("examples", examples, example=1) <= data.examples or examples != int(examples):
         accepted = f"1 to {data.examples}, as {data.name} has"
         raise invalid("examples", examples, accepted=accepted, remedy="pass a number of these")
+    examples, seed = int(examples), int(seed)
     if examples == data.examples:
         return data
     generator = np.random.default_rng(seed)

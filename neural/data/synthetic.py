@@ -35,7 +35,7 @@ def gaussian_regression(
     noise
         Standard deviation of what is added to the targets.
     dtype
-        Of inputs and targets; they are drawn in double precision whatever it is.
+        Type of inputs and targets, which are always drawn in double precision.
 
     Raises
     ------
@@ -45,7 +45,9 @@ def gaussian_regression(
     for name, value in (("examples", examples), ("dimension", dimension), ("outputs", outputs)):
         require_whole(name, value, least=1, example=64)
     if not (math.isfinite(noise) and noise >= 0):
-        raise invalid("noise", noise, accepted="a finite number of at least 0", remedy="pass 0.1, say")
+        raise invalid(
+            "noise", noise, accepted="a finite number of at least 0", remedy="pass 0.1, for example"
+        )
     teacher = _normal((dimension, outputs), generator) / math.sqrt(dimension)
     inputs = _normal((examples, dimension), generator)
     targets = inputs @ teacher + noise * _normal((examples, outputs), generator)

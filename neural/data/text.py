@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FOLDER = "wikitext-2"
+    from ...errors import PathText
+
+WIKITEXT_FOLDER = "wikitext-2"
 FILES = {"train": "wiki.train.tokens", "valid": "wiki.valid.tokens", "test": "wiki.test.tokens"}
-"""Of each split."""
+"""File of each split."""
 
 LEVELS = ("word", "byte")
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
@@ -33,7 +35,7 @@ _REMEDY = "restore it from the official archive"
 
 
 def read_wikitext2(
-    folder: Path,
+    folder: PathText,
     *,
     level: str = "word",
     sequence: int = 35,
@@ -61,8 +63,8 @@ def read_wikitext2(
     Returns
     -------
     Dataset
-        Of kind `tokens`: inputs and targets int64 of shape (examples, sequence), the targets one token
-        further on in the stream. Words are numbered by frequency, ties in the order of their text.
+        A data set of kind `tokens`: inputs and targets int64 of shape (examples, sequence), the targets one
+        token further on in the stream. Words are numbered by frequency, ties in the order of their text.
 
     Raises
     ------
@@ -73,8 +75,7 @@ def read_wikitext2(
     require_known("split of WikiText-2", split, FILES)
     require_whole("sequence length", sequence, least=1, example=35)
     require_vocabulary(vocabulary, level)
-    require_folder(folder, f"{FOLDER}/")
-    root = inner_folder(folder, FOLDER)
+    root = inner_folder(require_folder(folder, f"{WIKITEXT_FOLDER}/"), WIKITEXT_FOLDER)
     source = _training_split(root) if split == "train" else split
     if level == "byte":
         stream, outputs = np.frombuffer(_content(root, source), dtype=np.uint8).astype(np.int64), BYTES
@@ -83,8 +84,8 @@ def read_wikitext2(
     if len(stream) <= sequence:
         why = f"it has {len(stream)} tokens"
         raise bad_file(root / FILES[source], f"more than {sequence} tokens", why, "pass a shorter sequence")
-    shown = FOLDER if source == "train" else f"{FOLDER} ({source})"
-    return windows(f"{shown}, {level}s", stream, sequence, outputs)
+    shown = WIKITEXT_FOLDER if source == "train" else f"{WIKITEXT_FOLDER} ({source})"
+    return token_windows(f"{shown}, {level}s", stream, sequence, outputs)
 
 
 def require_vocabulary(vocabulary: int | None, level: str) -> None:
@@ -137,7 +138,7 @@ def numbering(words: list[str], size: int | None) -> dict[str, int]:
     return {word: number for number, word in enumerate(ranked)}
 
 
-def windows(name: str, stream: NDArray[np.int64], sequence: int, outputs: int) -> Dataset:
+def token_windows(name: str, stream: NDArray[np.int64], sequence: int, outputs: int) -> Dataset:
     """Consecutive windows of a stream of tokens; the targets are one token further on."""
     kept = (len(stream) - 1) // sequence * sequence
     inputs, targets = (stream[start : start + kept].reshape(-1, sequence) for start in (0, 1))

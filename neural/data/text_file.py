@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import require_known, require_whole
+from ...errors import as_path, require_known, require_whole
 from .files import bad_file, printable, read_bytes
-from .text import BYTES, LEVELS, UNKNOWN, numbering, require_vocabulary, windows
+from .text import BYTES, LEVELS, UNKNOWN, numbering, require_vocabulary, token_windows
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from ...errors import PathText
     from .dataset import Dataset
 
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".tokens", ".md", ".rst", ".tex"})
@@ -20,7 +19,7 @@ TEXT_SUFFIXES = frozenset({".txt", ".text", ".tokens", ".md", ".rst", ".tex"})
 
 
 def read_text(
-    path: Path, *, level: str = "byte", sequence: int = 35, vocabulary: int | None = None
+    path: PathText, *, level: str = "byte", sequence: int = 35, vocabulary: int | None = None
 ) -> Dataset:
     """Read a UTF-8 text file as consecutive windows of its tokens, which do not overlap.
 
@@ -39,8 +38,8 @@ def read_text(
     Returns
     -------
     Dataset
-        Of kind `tokens`: inputs and targets int64 of shape (examples, sequence), the targets one token
-        further on in the file.
+        A data set of kind `tokens`: inputs and targets int64 of shape (examples, sequence), the targets one
+        token further on in the file.
 
     Raises
     ------
@@ -57,6 +56,7 @@ def read_text(
     >>> data.inputs.tolist(), data.targets.tolist(), data.outputs
     ([[1, 0, 2, 2, 1]], [[0, 2, 2, 1, 0]], 3)
     """
+    path = as_path("text file", path)
     require_known("level of tokens", level, LEVELS)
     require_whole("sequence length", sequence, least=1, example=35)
     require_vocabulary(vocabulary, level)
@@ -73,4 +73,4 @@ def read_text(
         raise bad_file(
             path, f"more than {sequence} of them", why, "pass a shorter sequence, or a longer text"
         )
-    return windows(f"{printable(path.name)}, {level}s", stream, sequence, outputs)
+    return token_windows(f"{printable(path.name)}, {level}s", stream, sequence, outputs)

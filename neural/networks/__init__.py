@@ -1,20 +1,17 @@
 """The paper's networks, every layer scaled by its row of the parametrization table."""
 
-from .convnets import WIDEST, ConvNet, SimpleConvNet
-from .dense import ACTIVATIONS, DenseNet
+from .architecture import WIDEST, Architecture, require_kind
+from .catalogue import NETWORKS, network
+from .convnets import ConvNet, ConvNetSettings, SimpleConvNet, SimpleConvNetSettings
+from .dense import ACTIVATIONS, DenseNet, DenseSettings
 from .layers import NORMS, Network, ScaledLayer, Scales, Scaling, parameter_scales, scaled_layers
-from .settings import (
-    NETWORKS,
-    Architecture,
-    ConvNetSettings,
-    DenseSettings,
+from .transformers import (
+    Attention,
+    LanguageModel,
     LanguageModelSettings,
-    SimpleConvNetSettings,
+    VisionTransformer,
     VisionTransformerSettings,
-    network,
-    require_kind,
 )
-from .transformers import Attention, LanguageModel, VisionTransformer
 
 __all__ = [
     "ACTIVATIONS",

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 from torch.nn import functional
 
-from ...errors import invalid, require_whole
-from .layers import Convolution, Dense, Flatten, Network, Norm, Scaling
+from ...errors import invalid, require_integer, require_known, require_whole
+from ..data.dataset import IMAGES
+from .architecture import WIDEST, Architecture, image_arguments, require_finite
+from .layers import NORMS, Convolution, Dense, Flatten, Network, Norm, Scaling
 
 if TYPE_CHECKING:
     import torch
 
     from ...theory import Parametrization
-    from .settings import ConvNetSettings
+    from ..data import Dataset
 
-WIDEST = 2**14
-"""Widest network: SimpleConvNet then has 2.4e9 weights, about 10 GB."""
+_MOST_STAGES = 14
+"""Each halves the images, and those of a side of 2^14 are too large to train on."""
+
+
+@dataclass(frozen=True)
+class SimpleConvNetSettings(Architecture):
+    """Settings of `SimpleConvNet`, which has nothing to set."""
+
+    kinds: ClassVar = (IMAGES,)
+
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> SimpleConvNet:
+        shape = image_arguments(data)
+        side = shape.pop("side")
+        if side != 32:
+            raise invalid(
+                "side of the images", side, accepted="32 pixels", remedy="resize them, or choose convnet"
+            )
+        return SimpleConvNet(*drawn, **shape, device=device)
 
 
 class SimpleConvNet(Network):
@@ -35,9 +54,9 @@ class SimpleConvNet(Network):
     generator
         Randomness of the initialisation, on the CPU.
     channels, classes
-        Of the images (32 x 32) and labels.
+        Channels of the images (32 x 32), and number of labels.
     device
-        Where the weights are made.
+        Device that the weights are made on.
 
     Notes
     -----
@@ -70,6 +89,59 @@ class SimpleConvNet(Network):
         return logits
 
 
+@dataclass(frozen=True)
+class ConvNetSettings(Architecture):
+    """Settings of `ConvNet`.
+
+    Attributes
+    ----------
+    depth
+        Residual blocks L over all stages, a multiple of their number.
+    skip
+        tau: 0 without skips, 1 with them.
+    branch_scale
+        beta.
+    layers_per_block
+        k, convolutions of a branch.
+    norm
+        `none`, `layer` or `batch`.
+    stages
+        Number of parts that end with pooling.
+    first_stride
+        Stride of the first convolution.
+    gain
+        Factor on the weights inside branches; sqrt(2) in the published code.
+    """
+
+    depth: int = 3
+    skip: float = 0.0
+    branch_scale: float = 1.0
+    layers_per_block: int = 1
+    norm: str = "none"
+    stages: int = 3
+    first_stride: int = 2
+    gain: float = 1.0
+
+    kinds: ClassVar = (IMAGES,)
+
+    def __post_init__(self) -> None:
+        require_known("norm", self.norm, NORMS)
+        for name in ("depth", "layers_per_block", "first_stride"):
+            require_integer(name.replace("_", " "), getattr(self, name), least=1, most=10**4, example=3)
+        require_integer("stages", self.stages, least=1, most=_MOST_STAGES, example=3)
+        require_finite(self, "skip", "branch_scale", "gain")
+        if self.depth % self.stages:
+            raise invalid(
+                "depth",
+                self.depth,
+                accepted=f"multiples of the {self.stages} stages",
+                remedy="pass 6, for example",
+            )
+
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> ConvNet:
+        return ConvNet(self, *drawn, **image_arguments(data), device=device)
+
+
 class ConvNet(Network):
     """The paper's residual network: conv 3->N, stages of residual blocks with a conv and pooling between.
 
@@ -83,9 +155,9 @@ class ConvNet(Network):
     settings
         Depth, skips, norms.
     parametrization, width, generator, channels, classes, device
-        As of `SimpleConvNet`.
+        See `SimpleConvNet`.
     side
-        Of the images, in pixels.
+        Side of the images, in pixels.
 
     Raises
     ------
@@ -151,7 +223,7 @@ class ConvBlock(nn.Module):
     Parameters
     ----------
     settings, scaling
-        Of the network.
+        Those of the network.
     width
         Channels.
     """
@@ -178,7 +250,7 @@ class ConvBlock(nn.Module):
 
 
 def _side_left(side: int, settings: ConvNetSettings) -> int:
-    """Pixels a side that the readout sees."""
+    """Side in pixels of the images that the readout sees."""
     left = -(-side // settings.first_stride)
     for _ in range(settings.stages):
         left //= 2

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ...errors import require_whole
-from .convnets import WIDEST
+from ...errors import require_integer, require_known, require_whole
+from ..data.dataset import IMAGES, VECTORS
+from .architecture import WIDEST, Architecture, require_finite
 from .layers import Dense, Network, Scaling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...theory import Parametrization
-    from .settings import DenseSettings
+    from ..data import Dataset
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": functional.relu,
@@ -24,6 +27,42 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "tanh": torch.tanh,
     "linear": lambda values: values,
 }
+
+
+@dataclass(frozen=True)
+class DenseSettings(Architecture):
+    """Settings of `DenseNet`.
+
+    Attributes
+    ----------
+    depth
+        Layers between the first and the readout.
+    activation
+        `relu`, `gelu`, `tanh` or `linear`.
+    skip
+        tau: 0 for a plain network.
+    bias
+        Whether layers have biases.
+    gain
+        Factor on the weights inside branches.
+    """
+
+    depth: int = 2
+    activation: str = "relu"
+    skip: float = 0.0
+    bias: bool = False
+    gain: float = 1.0
+
+    kinds: ClassVar = (IMAGES, VECTORS)
+
+    def __post_init__(self) -> None:
+        require_known("activation", self.activation, ACTIVATIONS)
+        require_integer("depth", self.depth, least=0, most=10**4, example=2)
+        require_finite(self, "skip", "gain")
+
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> DenseNet:
+        inputs = math.prod(data.shape)
+        return DenseNet(self, *drawn, inputs=inputs, outputs=data.outputs, device=device)
 
 
 class DenseNet(Network):
@@ -38,11 +77,11 @@ class DenseNet(Network):
     settings
         Depth, activation, skips, biases.
     parametrization, width, generator
-        As of `SimpleConvNet`.
+        See `SimpleConvNet`.
     inputs, outputs
         Features of an example, flattened, and outputs.
     device
-        Where the weights are made.
+        Device that the weights are made on.
 
     Notes
     -----

@@ -29,7 +29,7 @@ class Scales(NamedTuple):
     """A parameter's row of the table at its sizes."""
 
     kind: str
-    """As of `theory.KINDS`."""
+    """One of `theory.KINDS`."""
     in_branch: bool
     """Whether inside a residual branch."""
     multiplier: float
@@ -192,7 +192,7 @@ class Convolution(ScaledLayer):
     scaling, kind
         What it is made with.
     channels_in, channels_out, size, stride, padding
-        Of the convolution.
+        Shape of the convolution.
     in_branch
         Whether inside a residual branch.
     """

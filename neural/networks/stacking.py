@@ -36,7 +36,7 @@ class StackedConvolution(nn.Module):
         self.stride, self.padding = first.stride, first.padding
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Of shared images in a network's first layer, else of each network's own."""
+        """Outputs for shared images in a network's first layer, otherwise for each network's own."""
         weight = self.multiplier * self.weight
         return functional.conv2d(inputs, weight, stride=self.stride, padding=self.padding, groups=self.groups)
 
@@ -53,7 +53,7 @@ class StackedDense(nn.Module):
         self.shared = layers[0].scales["weight"].kind == "input"
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Of shared inputs, shape (..., features), in a network's first layer, else of each network's own."""
+        """Outputs for shared inputs, shape (..., features), in a first layer, else for each network's own."""
         networks, fan_out, fan_in = self.weight.shape
         weight = self.multiplier * self.weight
         if self.shared:
@@ -74,7 +74,7 @@ class StackedEmbedding(nn.Module):
         self.multiplier = layers[0].scales["weight"].multiplier
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Of whole numbers of shape (...)."""
+        """Embeddings of whole numbers of shape (...)."""
         networks, tokens, _ = self.weight.shape
         first = torch.arange(networks, device=inputs.device).view(-1, *(1,) * inputs.ndim) * tokens
         return functional.embedding(first + inputs, (self.multiplier * self.weight).flatten(0, 1))
@@ -111,7 +111,7 @@ class StackedFlatten(nn.Module):
         self.networks = networks
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Of images of shape (batch, networks * channels, side, side)."""
+        """Normalised images of shape (batch, networks * channels, side, side)."""
         batch, channels, *side = images.shape
         apart = images.view(batch, self.networks, channels // self.networks, *side)
         return apart.movedim(1, 0).flatten(2)

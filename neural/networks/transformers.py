@@ -2,21 +2,89 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ...errors import invalid, require_whole
-from .convnets import WIDEST
+from ...errors import invalid, require_integer, require_known, require_whole
+from ..data.dataset import IMAGES, TOKENS
+from .architecture import WIDEST, Architecture, image_arguments
 from .layers import Dense, Embedding, Network, Norm, Scaling
 
 if TYPE_CHECKING:
     from ...theory import Parametrization
-    from .settings import LanguageModelSettings, VisionTransformerSettings
+    from ..data import Dataset
 
-    TransformerSettings: TypeAlias = VisionTransformerSettings | LanguageModelSettings
+
+@dataclass(frozen=True)
+class VisionTransformerSettings(Architecture):
+    """Settings of `VisionTransformer`.
+
+    Attributes
+    ----------
+    depth
+        Blocks.
+    heads
+        Attention heads; they have to divide the width.
+    patch
+        Side of a patch, in pixels.
+    ratio
+        Width of the MLP over that of the network.
+    inner
+        Width of the MLP, whatever the network's width; None follows the ratio.
+    norm
+        `pre` or `post`.
+    bias
+        Whether the MLP has biases.
+    """
+
+    depth: int = 3
+    heads: int = 8
+    patch: int = 4
+    ratio: int = 4
+    inner: int | None = None
+    norm: str = "pre"
+    bias: bool = False
+
+    kinds: ClassVar = (IMAGES,)
+
+    def __post_init__(self) -> None:
+        _require_transformer(self)
+        require_integer("patch", self.patch, least=1, example=4)
+
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> VisionTransformer:
+        return VisionTransformer(self, *drawn, **image_arguments(data), device=device)
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings(Architecture):
+    """Settings of `LanguageModel`; see `VisionTransformerSettings`."""
+
+    depth: int = 2
+    heads: int = 2
+    ratio: int = 4
+    inner: int | None = None
+    norm: str = "pre"
+    bias: bool = False
+
+    kinds: ClassVar = (TOKENS,)
+
+    def __post_init__(self) -> None:
+        _require_transformer(self)
+
+    def _network(self, data: Dataset, *drawn: Any, device: torch.device | None) -> LanguageModel:
+        return LanguageModel(self, *drawn, tokens=data.outputs, time=data.shape[0], device=device)
+
+
+def _require_transformer(settings: VisionTransformerSettings | LanguageModelSettings) -> None:
+    for name in ("depth", "heads", "ratio"):
+        require_integer(name, getattr(settings, name), least=1, most=10**4, example=2)
+    require_known("norm", settings.norm, ("pre", "post"))
+    if settings.inner is not None:
+        require_integer("inner width", settings.inner, least=1, most=10**6, example=128)
 
 
 class Attention(nn.Module):
@@ -25,7 +93,7 @@ class Attention(nn.Module):
     Parameters
     ----------
     scaling
-        Of the network.
+        That of the network.
     width, heads
         Features, and the heads that share them.
     causal
@@ -68,14 +136,21 @@ class TransformerBlock(nn.Module):
     Parameters
     ----------
     settings, scaling
-        Of the network.
+        Those of the network.
     width
         Features.
     causal
-        As of `Attention`.
+        See `Attention`.
     """
 
-    def __init__(self, settings: TransformerSettings, scaling: Scaling, width: int, *, causal: bool) -> None:
+    def __init__(
+        self,
+        settings: VisionTransformerSettings | LanguageModelSettings,
+        scaling: Scaling,
+        width: int,
+        *,
+        causal: bool,
+    ) -> None:
         super().__init__()
         self.multiplier, self.pre = scaling.branch, settings.norm == "pre"
         inner = settings.inner or settings.ratio * width
@@ -107,7 +182,7 @@ class VisionTransformer(Network):
     settings
         Depth (blocks, of two branches each), heads, patch.
     parametrization, width, generator, channels, side, classes, device
-        As of `ConvNet`; the heads have to divide the width, the patch the side.
+        See `ConvNet`; the heads have to divide the width, the patch the side.
 
     Raises
     ------
@@ -136,7 +211,7 @@ class VisionTransformer(Network):
         patch = settings.patch
         if side % patch:
             raise invalid(
-                "patch", patch, accepted=f"a divisor of the images' side {side}", remedy="pass 4, say"
+                "patch", patch, accepted=f"a divisor of the images' side {side}", remedy="pass 4, for example"
             )
         scaling = Scaling(parametrization, width, generator, depth=settings.depth, device=device)
         self.patch = patch
@@ -177,9 +252,9 @@ class LanguageModel(Network):
     settings
         Depth (blocks, of two branches each), heads, norm.
     parametrization, width, generator, device
-        As of `ConvNet`; the heads have to divide the width.
+        See `ConvNet`; the heads have to divide the width.
     tokens, time
-        Of the vocabulary; positions of a sequence.
+        Size of the vocabulary; positions of a sequence.
 
     Raises
     ------
@@ -228,5 +303,8 @@ def require_heads(width: int, heads: int) -> None:
     require_whole("width", width, least=1, most=WIDEST, example=64)
     if width % heads:
         raise invalid(
-            "width", width, accepted=f"multiples of the {heads} heads", remedy=f"pass {8 * heads}, say"
+            "width",
+            width,
+            accepted=f"multiples of the {heads} heads",
+            remedy=f"pass {8 * heads}, for example",
         )

@@ -13,11 +13,11 @@ from .infer_layers import matches, require_used
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .infer_layers import Reading
+    from .infer_layers import InferredLayer
 
 
 class Branches(NamedTuple):
-    """Names of what belongs to residual branches, as of `matches`."""
+    """Names of what belongs to residual branches; see `matches`."""
 
     outputs: tuple[str, ...]
     """Modules that return a branch."""
@@ -37,7 +37,7 @@ class Branches(NamedTuple):
             if any(matches(pattern, name) for pattern, dots in patterns if dots == name.count("."))
         ]
 
-    def require_fitting(self, model: nn.Module, readings: Sequence[Reading], *, scaled: bool) -> None:
+    def require_fitting(self, model: nn.Module, readings: Sequence[InferredLayer], *, scaled: bool) -> None:
         """Refuse names that fit nothing, or cannot be given a factor.
 
         Parameters
@@ -66,7 +66,7 @@ class Branches(NamedTuple):
         _require_once(names, modules)
         self._require_placed(names, readings)
 
-    def _require_placed(self, names: Sequence[str], readings: Sequence[Reading]) -> None:
+    def _require_placed(self, names: Sequence[str], readings: Sequence[InferredLayer]) -> None:
         """Refuse a parameter in a block, beside its branches, of which nothing was said."""
         blocks = {_block(name) for name in names} - {""}
         for reading in readings:
@@ -101,7 +101,9 @@ def _require_once(names: Sequence[str], modules: dict[str, nn.Module]) -> None:
     for name in names:
         if uses[id(modules[name])] > 1:
             accepted = "branches with weights of their own, for a table that knows the depth"
-            raise invalid("branches", f"{name}, at several places", accepted=accepted, remedy="pass mup, say")
+            raise invalid(
+                "branches", f"{name}, at several places", accepted=accepted, remedy="pass mup, for example"
+            )
 
 
 def _block(name: str) -> str:

@@ -51,7 +51,7 @@ _VECTORS = {_LOOKUP: EMBEDDING, _GAIN: NORM, _ADDED: BIAS}
 _TENSOR = 3
 
 
-class Place(NamedTuple):
+class ParameterUse(NamedTuple):
     """One use of a parameter."""
 
     name: str
@@ -63,13 +63,13 @@ class Place(NamedTuple):
     fan_out: int
 
 
-class Reading(NamedTuple):
+class InferredLayer(NamedTuple):
     """What is known of a parameter before a table is asked."""
 
     name: str
     value: nn.Parameter
     kind: str
-    """Of `theory.KINDS`, or `FIXED`."""
+    """One of `theory.KINDS`, or `FIXED`."""
     told: bool
     """Whether the kind was given."""
     fan_in: float
@@ -77,13 +77,13 @@ class Reading(NamedTuple):
     fan_out: float
     """The same of outputs; of a vector, its size."""
     module: nn.Module
-    base: tuple[Place, ...]
+    base: tuple[ParameterUse, ...]
     """The same parameter in the base; several where the base has another number of blocks."""
     readouts: tuple[tuple[nn.Module, float], ...] = ()
-    """Of an embedding: the readouts it is tied to, with the growth of their fan-in."""
+    """For an embedding, the readouts it is tied to, with the growth of their fan-in."""
 
 
-def read_layers(model: nn.Module, base: nn.Module | None, kinds: Mapping[str, str]) -> list[Reading]:
+def read_layers(model: nn.Module, base: nn.Module | None, kinds: Mapping[str, str]) -> list[InferredLayer]:
     """Kind and fan-in of every parameter, in the model's order.
 
     Parameters
@@ -105,7 +105,7 @@ def read_layers(model: nn.Module, base: nn.Module | None, kinds: Mapping[str, st
     require_used("kinds", kinds, places)
     theirs = dict.fromkeys(places, ()) if base is None else _counterparts(places, _places(base))
     reader = _Reader(places, theirs, kinds)
-    uses: dict[int, list[Reading]] = {}
+    uses: dict[int, list[InferredLayer]] = {}
     for name, place in places.items():
         uses.setdefault(id(place.value), []).append(reader.read(name))
     return [_united(readings) for readings in uses.values()]
@@ -130,7 +130,7 @@ def require_used(what: str, patterns: Iterable[str], names: Collection[str]) -> 
             )
 
 
-def _places(model: nn.Module) -> dict[str, Place]:
+def _places(model: nn.Module) -> dict[str, ParameterUse]:
     """Every use of every parameter, by name.
 
     Raises
@@ -149,7 +149,7 @@ def _places(model: nn.Module) -> dict[str, Place]:
                 accepted="initialised parameters",
                 remedy="make it on a device, and run lazy modules on a batch first",
             )
-        found[name] = Place(name, modules[owner], value, *_layout(modules[owner], attribute, value))
+        found[name] = ParameterUse(name, modules[owner], value, *_layout(modules[owner], attribute, value))
     return found
 
 
@@ -170,8 +170,10 @@ def _layout(module: nn.Module, attribute: str, value: torch.Tensor) -> tuple[str
     return _BARE, shape[1:].numel(), shape[0] if shape else 1
 
 
-def _counterparts(mine: Mapping[str, Place], theirs: Mapping[str, Place]) -> dict[str, tuple[Place, ...]]:
-    """Of each place, the same one in the base, or all of its kind in blocks of which the base has others.
+def _counterparts(
+    mine: Mapping[str, ParameterUse], theirs: Mapping[str, ParameterUse]
+) -> dict[str, tuple[ParameterUse, ...]]:
+    """For each use, the same one in the base, or all of its kind in blocks of which the base has others.
 
     Raises
     ------
@@ -179,7 +181,7 @@ def _counterparts(mine: Mapping[str, Place], theirs: Mapping[str, Place]) -> dic
         If there is none, or it is of another class or number of dimensions.
     """
     ours, bases = _by_pattern(mine.values()), _by_pattern(theirs.values())
-    found: dict[str, tuple[Place, ...]] = {}
+    found: dict[str, tuple[ParameterUse, ...]] = {}
     for pattern in dict.fromkeys((*ours, *bases)):
         here, there = ours.get(pattern, []), bases.get(pattern, [])
         if [place.name for place in here] == [place.name for place in there]:
@@ -194,19 +196,19 @@ def _counterparts(mine: Mapping[str, Place], theirs: Mapping[str, Place]) -> dic
     return found
 
 
-def _by_pattern(places: Iterable[Place]) -> dict[str, list[Place]]:
+def _by_pattern(places: Iterable[ParameterUse]) -> dict[str, list[ParameterUse]]:
     """Places by their names without numbers."""
-    found: dict[str, list[Place]] = {}
+    found: dict[str, list[ParameterUse]] = {}
     for place in places:
         found.setdefault(re.sub(r"\b\d+\b", "*", place.name), []).append(place)
     return found
 
 
-def _form(place: Place) -> tuple[object, ...]:
+def _form(place: ParameterUse) -> tuple[object, ...]:
     return type(place.module), place.value.shape
 
 
-def _class(place: Place) -> tuple[object, ...]:
+def _class(place: ParameterUse) -> tuple[object, ...]:
     return type(place.module), place.value.ndim
 
 
@@ -224,25 +226,25 @@ class _Reader:
 
     def __init__(
         self,
-        places: Mapping[str, Place],
-        theirs: Mapping[str, Sequence[Place]],
+        places: Mapping[str, ParameterUse],
+        theirs: Mapping[str, Sequence[ParameterUse]],
         kinds: Mapping[str, str],
     ) -> None:
         self.places, self.theirs, self.kinds = places, theirs, kinds
 
-    def read(self, name: str) -> Reading:
+    def read(self, name: str) -> InferredLayer:
         """One use of a parameter."""
         place, base = self.places[name], tuple(self.theirs[name])
         told, kind = self._told(place) is not None, self._kind(place)
-        return Reading(name, place.value, kind, told, *_growth(place, base, kind), place.module, base)
+        return InferredLayer(name, place.value, kind, told, *_growth(place, base, kind), place.module, base)
 
-    def _told(self, place: Place) -> str | None:
+    def _told(self, place: ParameterUse) -> str | None:
         kind = next((kind for pattern, kind in self.kinds.items() if matches(pattern, place.name)), None)
         if kind in MATRICES and place.value.ndim < 2:
             return READOUT_BIAS if kind == READOUT else BIAS
         return kind
 
-    def _kind(self, place: Place) -> str:
+    def _kind(self, place: ParameterUse) -> str:
         told = self._told(place)
         if told is not None:
             return told
@@ -254,7 +256,7 @@ class _Reader:
             raise _untold(place, self.kinds, has_base=base is not None)
         return kind
 
-    def _of_readout(self, place: Place) -> bool:
+    def _of_readout(self, place: ParameterUse) -> bool:
         """Whether this is the bias of a readout."""
         owner = place.name.rpartition(".")[0]
         weight = self.places.get(f"{owner}.weight" if owner else "weight")
@@ -262,7 +264,7 @@ class _Reader:
         return layer and weight is not None and self._kind(weight) == READOUT
 
 
-def _read_kind(place: Place, base: Place | None) -> str | None:
+def _read_kind(place: ParameterUse, base: ParameterUse | None) -> str | None:
     """Kind of a parameter by its module and by what differs from the base; None if that does not tell."""
     if place.value.shape == base.value.shape if base else place.role == _BARE and place.value.numel() == 1:
         return FIXED
@@ -284,7 +286,7 @@ def _is_vector(shape: torch.Size, base: torch.Size) -> bool:
     return grown == 1 and (len(shape) == 1 or (len(shape) >= _TENSOR and shape[0] == 1))
 
 
-def _growth(place: Place, base: Sequence[Place], kind: str) -> tuple[float, float]:
+def _growth(place: ParameterUse, base: Sequence[ParameterUse], kind: str) -> tuple[float, float]:
     """Fan-in, of a matrix, and fan-out, over base's where there is one.
 
     A bare parameter need not have its sides in torch's order: where all that grows in it does so alike, that
@@ -302,9 +304,9 @@ def _growth(place: Place, base: Sequence[Place], kind: str) -> tuple[float, floa
     return fan_in if kind in MATRICES else 1.0, fan_out
 
 
-def _untold(place: Place, kinds: Mapping[str, str], *, has_base: bool) -> InputError:
+def _untold(place: ParameterUse, kinds: Mapping[str, str], *, has_base: bool) -> InputError:
     what = f"not to be told from {type(place.module).__name__}, shape {tuple(place.value.shape)}"
-    said = f'kinds={{"{place.name}": "hidden"}}, say'
+    said = f'kinds={{"{place.name}": "hidden"}}, for example'
     if has_base:
         remedy = f"pass {said}"
     elif place.name in kinds:
@@ -314,7 +316,7 @@ def _untold(place: Place, kinds: Mapping[str, str], *, has_base: bool) -> InputE
     return invalid(f"kind of {place.name}", what, accepted=", ".join(KINDS), remedy=remedy)
 
 
-def _united(uses: Sequence[Reading]) -> Reading:
+def _united(uses: Sequence[InferredLayer]) -> InferredLayer:
     """What a parameter is that is used at several places.
 
     Raises

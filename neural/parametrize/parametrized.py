@@ -71,7 +71,7 @@ class Parametrized:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Of every parameter, in the model's order, frozen ones included.
+        """Rows of all parameters, in the model's order, frozen ones included.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Parametrized:
         Raises
         ------
         InputError
-            As `Metric.from_optimizer`.
+            As in `Metric.from_optimizer`.
         """
         named = self.model.named_parameters()
         trained = {name: value for name, value in named if value.requires_grad and value.numel()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
-from ...errors import invalid, require_positive
+from ...errors import as_names, invalid, require_instance, require_positive
 from ...theory import Scale, gradient_scale, parametrization
 from ...theory.parametrization import (
     ATTENTION,
@@ -29,11 +30,12 @@ from .infer_layers import FIXED, MATRICES, matches, read_layers, require_used
 from .parametrized import Parametrized, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from ...errors import Names
     from ...theory import Parametrization
     from .factors import Removable
-    from .infer_layers import Reading
+    from .infer_layers import InferredLayer
 
 _MARK = "parametrized_by"
 _DRAWN = MATRICES | {EMBEDDING}
@@ -46,9 +48,9 @@ def parametrize(
     *,
     base: nn.Module | None = None,
     kinds: Mapping[str, str] | None = None,
-    branches: Sequence[str] = (),
-    inside: Sequence[str] = (),
-    queries: Sequence[str] = (),
+    branches: Names = (),
+    inside: Names = (),
+    queries: Names = (),
     width: float | None = None,
     depth: float | tuple[float, float] | None = None,
 ) -> Parametrized:
@@ -89,16 +91,27 @@ def parametrize(
     Source: Yang et al. 2022 (Tensor Programs V), Table 3, Lemma J.1, and Appendix H for base shapes.
     """
     _require_networks(model, base)
-    table = parametrization(table) if isinstance(table, str) else table
-    options = base, kinds, branches, inside, queries, width, depth
+    table = parametrization(table)
+    branches, inside = as_names("branches", branches), as_names("inside", inside)
+    queries = as_names("queries", queries)
+    if kinds is not None:
+        require_instance("kinds", kinds, Mapping, accepted="a dictionary of kinds by name", remedy=_KINDS)
     if _is_scaled(model):
-        if any(option is not None and option != () for option in options):
-            accepted = "nothing further for a network of this package"
-            raise invalid("options", options, accepted=accepted, remedy="leave them out")
-        return Parametrized(model, table, {}, _own_parts(model, table))
+        return _scaled(model, table, (base, kinds, branches, inside, queries, width, depth))
     _require_new(model, base)
-    given = _Given(model, table, base, Branches(tuple(branches), tuple(inside)), tuple(queries), width, depth)
+    given = _Given(model, table, base, Branches(branches, inside), queries, width, depth)
     return _Plan(given, kinds or {}).apply()
+
+
+_KINDS = 'pass {"head": "readout"}, for example'
+
+
+def _scaled(model: nn.Module, table: Parametrization, options: tuple[object, ...]) -> Parametrized:
+    """A network of this package, which follows the row already and takes no options."""
+    if any(option is not None and option != () for option in options):
+        accepted = "nothing further for a network of this package"
+        raise invalid("options", options, accepted=accepted, remedy="leave them out")
+    return Parametrized(model, table, {}, _own_parts(model, table))
 
 
 def _require_networks(model: object, base: object) -> None:
@@ -151,15 +164,15 @@ class _Given(NamedTuple):
         return branches / (base or 1)
 
     def _given_depth(self, depth: float | tuple[float, float]) -> float:
-        mine, base = depth if isinstance(depth, tuple) else (depth, None)
-        if (base is None) != (self.base is None):
+        given: tuple[float, ...] = depth if isinstance(depth, tuple) else (depth,)
+        if len(given) != (1 if self.base is None else 2):
             accepted = "a number without a base; with one a pair, the model's and the base's"
-            raise invalid("depth", depth, accepted=accepted, remedy="pass (24, 6) with a base, say")
-        for value in (mine, mine if base is None else base):
+            raise invalid("depth", depth, accepted=accepted, remedy="pass (24, 6) with a base, for example")
+        for value in given:
             require_positive("depth", value, example=6)
-        return mine / (base or 1.0)
+        return given[0] / (1.0 if self.base is None else given[1])
 
-    def read_width(self, readings: Sequence[Reading]) -> float | None:
+    def read_width(self, readings: Sequence[InferredLayer]) -> float | None:
         """The width without a base; with one how everything that grows does, None if not alike."""
         if self.base is not None:
             if self.width is not None:
@@ -202,7 +215,7 @@ class _Plan:
         setattr(self.given.model, _MARK, self.table.name)
         return Parametrized(self.given.model, self.table, self.sizes, self.parts, factors)
 
-    def _part(self, reading: Reading) -> Part:
+    def _part(self, reading: InferredLayer) -> Part:
         query = self.given.is_query(reading.name)
         kind = ATTENTION if query and reading.kind == HIDDEN else reading.kind
         in_branch = kind != STREAM and self.given.branches.has(reading.name)
@@ -236,7 +249,7 @@ class _Plan:
                 factor = self._query_factor(owner, reading)
                 yield factor, partial(multiply_rows, owner, name, owner.embed_dim, factor)
 
-    def _query_factor(self, module: nn.MultiheadAttention, reading: Reading) -> float:
+    def _query_factor(self, module: nn.MultiheadAttention, reading: InferredLayer) -> float:
         head = float(module.head_dim)
         for place in reading.base[:1]:
             if isinstance(place.module, nn.MultiheadAttention):
@@ -249,7 +262,7 @@ def _attention(table: Parametrization) -> Scale:
     return table.attention.rename(fan_in="head") * Scale.of(head=HALF)
 
 
-def _start(reading: Reading, scale: float) -> float:
+def _start(reading: InferredLayer, scale: float) -> float:
     """What a parameter's initial values are multiplied by, for a root of the table's variance.
 
     Raises

@@ -6,15 +6,25 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...errors import invalid, require_distinct, require_integer, require_known
+from ...errors import (
+    as_integer,
+    as_names,
+    as_number,
+    invalid,
+    require_distinct,
+    require_instance,
+    require_known,
+)
 from ...records import require_schedule, schedule
 from ...theory import SGD
+from ...theory import parametrization as row_of
 from ..curvature import CRITERIA
-from ..curvature.quantities import QUANTITIES
-from ..networks import SimpleConvNetSettings
+from ..curvature.quantities import CURVATURE_QUANTITIES
+from ..data import Augmentation
+from ..networks import Architecture, SimpleConvNetSettings, network
 from .optimizers import Optimizer
 from .published import (
-    MOMENTUM,
+    MOMENTUM_OVER_WIDTH,
     PUBLISHED,
     SHARED_INITIALISATION,
     published_architecture,
@@ -22,14 +32,13 @@ from .published import (
 )
 
 if TYPE_CHECKING:
+    from ...errors import Names, Numbers
     from ...theory import Parametrization
-    from ..data import Augmentation
-    from ..networks import Architecture
 
 VARYING = BOTH, INITIALISATION, DATA = "both", "initialisation", "data"
 """What differs between the seeds of a grid."""
 
-POINTS = ITERATE, MIDPOINT = "iterate", "midpoint"
+MEASURED_POINTS = ITERATE, MIDPOINT = "iterate", "midpoint"
 """Where curvature is measured."""
 
 FREE_OF_METRIC = frozenset({"loss", "output_residual"})
@@ -43,11 +52,12 @@ class TrainingConfig:
     Attributes
     ----------
     parametrization
-        A row of the table.
+        A row of the table; its name may be passed.
     architecture
-        The network's settings, such as `networks.network("resnet", depth=12)`.
+        The network's settings, such as `networks.network("resnet", depth=12)`; a network's name stands for
+        the settings it has unless told otherwise.
     optimizer
-        SGD unless said otherwise.
+        Its settings, by default those of SGD; a name stands for the settings it has unless told otherwise.
     loss
         A name of `curvature.CRITERIA`; `mse` and `squared` take labels as one-hot rows.
     steps
@@ -57,7 +67,7 @@ class TrainingConfig:
     warmup
         Steps over which the learning rate grows linearly to its value.
     augmentation
-        Of the training images; None is none.
+        Augmentation of the training images; None augments nothing.
     frozen
         Parts of parameter names that are not trained, such as `first`; `random features` is everything but
         `readout`.
@@ -69,7 +79,7 @@ class TrainingConfig:
         (`curvature.midpoints`), which at the edge of stability needs fewer products. Loss and accuracy are
         the iterate's.
     quantities
-        Names of `curvature.QUANTITIES` to measure beside the loss on the evaluation examples.
+        Names of `curvature.CURVATURE_QUANTITIES` to measure beside the loss on the evaluation examples.
     count
         Eigenvalues of the Hessian, and of the kernel if it is measured, from the largest on.
     hessian_examples, evaluation_examples
@@ -113,30 +123,47 @@ class TrainingConfig:
     give_up: float | None = None
     as_published: tuple[str, ...] = ()
 
+    if TYPE_CHECKING:  # what may be passed, which is more than what is kept
+
+        def __init__(  # noqa: PLR0917 - as many as there are fields
+            self,
+            parametrization: Parametrization | str,
+            architecture: Architecture | str = ...,
+            optimizer: Optimizer | str = ...,
+            loss: str = ...,
+            steps: int = ...,
+            batch_size: int | None = ...,
+            warmup: int = ...,
+            augmentation: Augmentation | None = ...,
+            frozen: Names = ...,
+            measure_every: int = ...,
+            measure_at: Numbers | None = ...,
+            measure_points: str = ...,
+            quantities: Names = ...,
+            count: int = ...,
+            hessian_examples: int = ...,
+            evaluation_examples: int = ...,
+            probe_seed: int = ...,
+            tolerance: float = ...,
+            vary: str = ...,
+            give_up: float | None = ...,
+            as_published: Names = ...,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
-        for name, least in (
-            ("steps", 0),
-            ("warmup", 0),
-            ("measure_every", 1),
-            ("count", 1),
-            ("hessian_examples", 1),
-            ("evaluation_examples", 1),
-            ("probe_seed", 0),
-        ):
-            require_integer(name.replace("_", " "), getattr(self, name), least=least, example=128)
-        if self.batch_size is not None:
-            require_integer("batch size", self.batch_size, least=1, example=128)
+        for name, value in self._kept().items():
+            object.__setattr__(self, name, value)
         if self.give_up is not None and not self.give_up > 1:
-            raise invalid("give_up", self.give_up, accepted="above 1, or none", remedy="pass 3, say")
+            raise invalid("give_up", self.give_up, accepted="above 1, or none", remedy="pass 3, for example")
         if not 0 < self.tolerance < 1:
-            raise invalid("tolerance", self.tolerance, accepted="between 0 and 1", remedy="pass 1e-3, say")
-        for name in ("frozen", "quantities", "as_published"):
-            _require_several(name.replace("_", " "), getattr(self, name))
+            raise invalid(
+                "tolerance", self.tolerance, accepted="between 0 and 1", remedy="pass 1e-3, for example"
+            )
         require_known("loss", self.loss, CRITERIA)
         require_known("vary", self.vary, VARYING)
-        require_known("measure points", self.measure_points, POINTS)
+        require_known("measure points", self.measure_points, MEASURED_POINTS)
         for name in self.quantities:
-            require_known("quantity", name, QUANTITIES)
+            require_known("quantity", name, CURVATURE_QUANTITIES)
         if self.quantities:
             require_distinct("quantities", self.quantities)
         for name in self.oddities:
@@ -149,6 +176,45 @@ class TrainingConfig:
                 remedy=f"leave vary out, or {SHARED_INITIALISATION}",
             )
         _ = self.measured_steps
+
+    def _kept(self) -> dict[str, object]:
+        """What was passed, in the form in which it is kept."""
+        kept = {
+            name: as_integer(name.replace("_", " "), getattr(self, name), least=least, example=128)
+            for name, least in _LEAST.items()
+            if (name, getattr(self, name)) != ("batch_size", None)
+        }
+        names = {
+            name: as_names(name.replace("_", " "), getattr(self, name))
+            for name in ("frozen", "quantities", "as_published")
+        }
+        numbers = {"tolerance": as_number("tolerance", self.tolerance, example=0.001)}
+        if self.give_up is not None:
+            numbers["give_up"] = as_number("give_up", self.give_up, example=3)
+        steps = {} if self.measure_at is None else {"measure_at": require_schedule(self.measure_at)}
+        return {**kept, **names, **numbers, **steps, **self._parts()}
+
+    def _parts(self) -> dict[str, object]:
+        """Parametrization, architecture and optimizer, those given by name looked up."""
+        architecture: object = self.architecture
+        optimizer: object = self.optimizer
+        if isinstance(architecture, str):
+            architecture = network(architecture)
+        if isinstance(optimizer, str):
+            optimizer = Optimizer(optimizer)
+        parts: list[tuple[str, object, type[object]]] = [
+            ("architecture", architecture, Architecture),
+            ("optimizer", optimizer, Optimizer),
+        ]
+        if self.augmentation is not None:
+            parts.append(("augmentation", self.augmentation, Augmentation))
+        for name, value, kind in parts:
+            require_instance(name, value, kind, accepted=_ACCEPTED[name], remedy="pass one of these")
+        return {
+            "parametrization": row_of(self.parametrization),
+            "architecture": architecture,
+            "optimizer": optimizer,
+        }
 
     @property
     def oddities(self) -> frozenset[str]:
@@ -186,8 +252,12 @@ class TrainingConfig:
 
     @property
     def threshold(self) -> float | None:
-        """As of `Optimizer`; None where momentum, as published, goes with the width."""
-        wide = MOMENTUM in self.oddities and self.optimizer.name == SGD and self.optimizer.momentum > 0
+        """Threshold of the optimizer; None where the published momentum depends on the width."""
+        wide = (
+            MOMENTUM_OVER_WIDTH in self.oddities
+            and self.optimizer.name == SGD
+            and self.optimizer.momentum > 0
+        )
         return None if wide else self.optimizer.threshold
 
     def factor(self, step: int) -> float:
@@ -208,7 +278,26 @@ class TrainingConfig:
         return plain
 
 
-def _require_several(name: str, values: object) -> None:
-    """Raise `InputError` if one name stands where several do: its letters would be taken for them."""
-    if isinstance(values, str):
-        raise invalid(name, values, accepted="a tuple of names", remedy=f"pass ({values!r},)")
+_LEAST = {
+    "steps": 0,
+    "batch_size": 1,
+    "warmup": 0,
+    "measure_every": 1,
+    "count": 1,
+    "hessian_examples": 1,
+    "evaluation_examples": 1,
+    "probe_seed": 0,
+}
+"""Settings that are whole numbers, and the least that each may be."""
+
+_ACCEPTED = {
+    "architecture": 'settings of a network, such as network("resnet"), or its name',
+    "optimizer": 'an Optimizer, or "sgd", "adam", "adamw"',
+    "augmentation": "an Augmentation, or None",
+}
+
+
+def require_config(config: object) -> None:
+    """Raise `InputError` unless settings are a `TrainingConfig`."""
+    remedy = 'pass TrainingConfig("mup"), for example'
+    require_instance("config", config, TrainingConfig, accepted="a TrainingConfig", remedy=remedy)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...errors import invalid, require_distinct, require_integer, require_positive
+from ...errors import as_rates, as_seeds, as_sizes, invalid, require_integer, require_positive
 from ...records import empty_record, take_over
 from ..data import IMAGES
 from ..memory import freed_memory_kept
 from ..networks import WIDEST, require_kind
 from ..precision import full_precision
+from .config import require_config
 from .probe import Probe, freeze
 from .run_group import GivenUp, Measurement, Run, RunGroup, data_seed
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
+    from ...errors import Numbers
     from ..data import Dataset
     from ..networks import Network
     from .checkpoint import Checkpoint
@@ -46,17 +48,21 @@ MOST_STACKED = 32
 class Grid:
     """Which networks to train.
 
+    Widths, learning rates and seeds may be passed in any order, as one number, a list, a range or an array;
+    they are kept in ascending order, which is that of the record.
+
     Attributes
     ----------
     config
         What all runs share.
     widths, learning_rates, seeds
-        The grid; every combination is one run.
+        The grid; every combination is one run. One number n for the seeds means 0 to n - 1, as `--seeds`
+        does.
 
     Raises
     ------
     InputError
-        If a list is empty or has repetitions, or a value is out of range.
+        If a list is empty, two of its values differ by no more than rounding, or one is out of range.
     """
 
     config: TrainingConfig
@@ -64,10 +70,21 @@ class Grid:
     learning_rates: tuple[float, ...]
     seeds: tuple[int, ...]
 
+    if TYPE_CHECKING:  # what may be passed, which is more than what is kept
+
+        def __init__(
+            self, config: TrainingConfig, widths: Numbers, learning_rates: Numbers, seeds: Numbers
+        ) -> None: ...
+
     def __post_init__(self) -> None:
-        for name in ("widths", "learning_rates", "seeds"):
-            values = getattr(self, name)
-            require_distinct(name.replace("_", " "), values)
+        require_config(self.config)
+        kept = {
+            "widths": as_sizes("widths", self.widths, example=64),
+            "learning_rates": as_rates("learning rates", self.learning_rates, example=0.5),
+            "seeds": as_seeds(self.seeds),
+        }
+        for name, values in kept.items():
+            object.__setattr__(self, name, values)
         for run in self.runs:
             check_run(*run)
 
@@ -108,6 +125,8 @@ class Grid:
                 "stability_threshold": config.threshold,
                 "threads": torch.get_num_threads(),
             },
+            producer=__name__,
+            threshold=config.threshold,
             data_hash=data.hash,
             ends=ends,
         )
@@ -260,7 +279,7 @@ def _run_groups(grid: Grid, data: Dataset, *, stacked: bool | None) -> Iterator[
     """The runs, narrow ones first, in groups that train together."""
     config = grid.config
     for width in sorted(grid.widths):
-        joined = _fast_stacked(config, width, data) if stacked is None else stacked
+        joined = faster_stacked(config, width, data) if stacked is None else stacked
         groups: dict[Any, list[Run]] = {}
         for run in grid.runs:
             if run.width == width:
@@ -270,8 +289,10 @@ def _run_groups(grid: Grid, data: Dataset, *, stacked: bool | None) -> Iterator[
                 yield tuple(group[begin : begin + MOST_STACKED])
 
 
-def _fast_stacked(config: TrainingConfig, width: int, data: Dataset) -> bool:
-    most = STACKED.get(data.inputs.device.type, STACKED_ELSEWHERE)
+def faster_stacked(config: TrainingConfig, width: int, data: Dataset, device: str | None = None) -> bool:
+    """Whether networks of one width that share the order of the data train faster as one stack."""
+    kind = data.inputs.device.type if device is None else device.partition(":")[0]
+    most = STACKED.get(kind, STACKED_ELSEWHERE)
     return forward_cost(config, width, data) <= most
 
 

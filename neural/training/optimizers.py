@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from ...errors import invalid, require_known
+from ...errors import as_number, invalid, require_known
 from ...theory import ADAM, ADAMW, OPTIMIZERS, SGD
 from ..curvature.metric import adam_root
 
@@ -37,10 +37,11 @@ class Optimizer:
     momentum
         Heavy ball of SGD.
     beta1, beta2
-        Of Adam's moving averages.
+        Decay rates of Adam's moving averages.
     epsilon
-        Of Adam, times the size the table gives to a parameter's gradient, so that it matters alike at every
-        width and depth. With 0 a weight whose gradient has always been zero is lost, as in PyTorch.
+        Adam's epsilon, multiplied by the size the table gives to a parameter's gradient, so that it matters
+        alike at every width and depth. With 0 a weight whose gradient has always been zero is lost, as in
+        PyTorch.
     weight_decay
         Part of each weight that a step takes away, over `eta0`: the same in every layer and at every width,
         since its coefficient is divided by the layer's learning rate. SGD's is part of the gradient; Adam has
@@ -61,13 +62,18 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         require_known("optimizer", self.name, OPTIMIZERS)
+        for name in ("momentum", "beta1", "beta2", "epsilon", "weight_decay"):
+            value = as_number(name.replace("_", " "), getattr(self, name), example=0.0)
+            object.__setattr__(self, name, float(value))
         for name in ("momentum", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
-                raise invalid(name, getattr(self, name), accepted="from 0 to below 1", remedy="pass 0.9, say")
+                raise invalid(
+                    name, getattr(self, name), accepted="from 0 to below 1", remedy="pass 0.9, for example"
+                )
         for name in ("epsilon", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 words = name.replace("_", " ")
-                raise invalid(words, getattr(self, name), accepted="at least 0", remedy="pass 0, say")
+                raise invalid(words, getattr(self, name), accepted="at least 0", remedy="pass 0, for example")
         for name in _FOREIGN[self.name]:
             value, without = getattr(self, name), getattr(Optimizer, name)
             if value != without:
@@ -88,7 +94,7 @@ class Optimizer:
 
     def begin(
         self, parameters: Sequence[torch.Tensor], scales: Sequence[Scales], rates: Sequence[float]
-    ) -> Steps:
+    ) -> OptimizerSteps:
         """The optimizer before its first step.
 
         Parameters
@@ -96,14 +102,14 @@ class Optimizer:
         parameters
             What is trained, of one network or of several along the first axis (`networks.stacking`).
         scales
-            Of each, its row of the table.
+            Row of the table of each parameter.
         rates
             eta0 of each network.
         """
-        return Steps(self, parameters, scales, rates)
+        return OptimizerSteps(self, parameters, scales, rates)
 
 
-class Moments(NamedTuple):
+class OptimizerMoments(NamedTuple):
     """What an optimizer remembers of each parameter, in its shape; None where it has none."""
 
     first: list[torch.Tensor] | None
@@ -112,7 +118,7 @@ class Moments(NamedTuple):
     """Adam's average of squared gradients."""
 
 
-class Steps:
+class OptimizerSteps:
     """An optimizer at work: its parameters, memory and number of steps."""
 
     def __init__(
@@ -132,7 +138,7 @@ class Steps:
         remembers = optimizer.name != SGD or optimizer.momentum > 0
         kept = [torch.zeros_like(value) for value in self.parameters] if remembers else None
         squares = [torch.zeros_like(value) for value in self.parameters] if optimizer.name != SGD else None
-        self.moments = Moments(kept, squares)
+        self.moments = OptimizerMoments(kept, squares)
 
     @torch.no_grad()
     def step(self, gradients: Sequence[torch.Tensor], factor: float = 1.0) -> None:
@@ -141,9 +147,9 @@ class Steps:
         Parameters
         ----------
         gradients
-            Of the parameters, in their order.
+            Gradients of the parameters, in their order.
         factor
-            Of the schedule, on all rates.
+            Factor of the schedule on all rates.
         """
         self.taken += 1
         for index, gradient in enumerate(gradients):

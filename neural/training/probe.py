@@ -20,7 +20,7 @@ from .stream import seed_of, torch_generator
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..curvature import Estimate
+    from ..curvature import CurvatureEstimate
     from ..data import Dataset
     from .config import TrainingConfig
 
@@ -145,7 +145,7 @@ class Probe:
             self._objectives[model] = own
         return self._objectives[model]
 
-    def _values(self, estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    def _values(self, estimates: Mapping[str, CurvatureEstimate]) -> dict[str, float]:
         values: dict[str, float] = {}
         for name, estimate in estimates.items():
             summed = name.startswith("ntk_") and SUMMED_KERNEL in self.config.oddities

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ...theory import Parametrization
-    from ..curvature.operators import SymmetricOperator
+    from ..curvature.symmetric import SymmetricOperator
     from ..networks import Architecture
     from .optimizers import Optimizer
 
 SHARED_INITIALISATION = "shared-initialisation"
 NTP_AS_SP = "ntp-as-sp"
 ADAM_RATE = "adam-rate-with-fan-in"
-MOMENTUM = "momentum-over-width"
+MOMENTUM_OVER_WIDTH = "momentum-over-width"
 INNER_WIDTH = "vit-inner-128"
 BRANCH_GAIN = "branch-gain"
 UNFROZEN = "unfrozen-hessian"
@@ -37,7 +37,7 @@ PUBLISHED: Mapping[str, str] = MappingProxyType(
         SHARED_INITIALISATION: "all seeds share one initialisation: error bars show data order only",
         NTP_AS_SP: "what is called SP is NTP",
         ADAM_RATE: "Adam's learning rate under muP is proportional to the fan-in",
-        MOMENTUM: "SGD's momentum is divided by gamma^2",
+        MOMENTUM_OVER_WIDTH: "SGD's momentum is divided by gamma^2",
         INNER_WIDTH: "the vision transformer's MLP is 128 wide at every width",
         BRANCH_GAIN: "weights inside the ConvNet's residual blocks have a gain of sqrt(2)",
         UNFROZEN: "the Hessian is that of all weights, also where layers are frozen",
@@ -75,7 +75,7 @@ def published_optimizer(
     optimizer: Optimizer, table: Parametrization, width: int, oddities: frozenset[str]
 ) -> Optimizer:
     """An optimizer as the published code had it, for a network whose readout has this fan-in."""
-    if MOMENTUM in oddities and optimizer.name == SGD and optimizer.momentum:
+    if MOMENTUM_OVER_WIDTH in oddities and optimizer.name == SGD and optimizer.momentum:
         gamma_squared = float(table.hidden.learning_rate.at(width=float(width), fan_in=float(width)))
         return replace(optimizer, momentum=optimizer.momentum / gamma_squared)
     return optimizer

@@ -12,7 +12,7 @@ from ..curvature.midpoints import Midpoints
 from ..networks import parameter_scales
 from ..networks.stacking import stacked_network
 from .graphs import Recorded, require_cuda
-from .optimizers import Steps
+from .optimizers import OptimizerSteps
 from .probe import freeze
 from .published import SHARED_INITIALISATION, published_optimizer
 from .stream import Stream, torch_generator
@@ -112,7 +112,7 @@ class RunGroup:
         optimizer = published_optimizer(
             config.optimizer, config.table, int(self.models[0].readout.weight.shape[1]), config.oddities
         )
-        self.optimizer: Steps = optimizer.begin(
+        self.optimizer: OptimizerSteps = optimizer.begin(
             self.parameters, self.rows, [run.learning_rate for run in runs]
         )
         self.stream = Stream(data, config.batch_size, config.augmentation, data_seed(config, runs[0].seed))

@@ -9,7 +9,7 @@ import torch
 
 if TYPE_CHECKING:
     from ..data import Augmentation, Dataset
-    from ..data.augment import Draws
+    from ..data.augment import AugmentationDraws
 
 _IMAGE_DIMENSIONS = 4
 _ORDER, _AUGMENTATION = 0, 1
@@ -25,9 +25,9 @@ class Stream:
     batch_size
         Examples a step; None is all, in their order.
     augmentation
-        Of the images; None is none.
+        Augmentation of the images; None augments nothing.
     seed
-        Of order and augmentation.
+        Seed of order and augmentation.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class _Epoch(NamedTuple):
 
     number: int
     order: torch.Tensor
-    draws: Draws | None
+    draws: AugmentationDraws | None
 
 
 def torch_generator(*seeds: int) -> torch.Generator:

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from superconsistency.claims import CLAIMS, Settings, Verdict, agreement, verify
-from superconsistency.claims.agreement import DIMENSIONS, STEPS, TOLERANCE, WIDTHS, Case, compare
+from superconsistency.claims.agreement import (
+    AGREEMENT_DIMENSIONS,
+    AGREEMENT_STEPS,
+    AGREEMENT_TOLERANCE,
+    AGREEMENT_WIDTHS,
+    AgreementCase,
+    compare_network,
+)
 from superconsistency.neural import TwoLayerLinear, descend
 from superconsistency.simulations import trajectory
 from superconsistency.theory import (
@@ -27,23 +34,25 @@ def test_latent_trajectories_are_those_of_the_network_to_rounding(
     record_property: Callable[[str, object], None],
 ) -> None:
     cases = [
-        Case(table, dimension, width, seed=0)
-        for table, dimension, width in product(PARAMETRIZATIONS.values(), DIMENSIONS, WIDTHS)
+        AgreementCase(table, dimension, width, seed=0)
+        for table, dimension, width in product(
+            PARAMETRIZATIONS.values(), AGREEMENT_DIMENSIONS, AGREEMENT_WIDTHS
+        )
     ]
-    errors = {case: compare(case).errors for case in cases}
+    errors = {case: compare_network(case).errors for case in cases}
     largest = {name: float(np.max([found[name] for found in errors.values()])) for name in ("w", "e", "v")}
     worst = max(errors, key=lambda case: max(errors[case].values()))
     words = ", ".join(f"{name} {error:.1e}" for name, error in largest.items())
     where = f"{worst.parametrization.title}, D = {worst.dimension}, N = {worst.width}"
     record_property(
         "measured",
-        f"latent system against raw-weight PyTorch, {len(cases)} networks, {STEPS} steps: "
+        f"latent system against raw-weight PyTorch, {len(cases)} networks, {AGREEMENT_STEPS} steps: "
         f"largest relative error {words} (worst: {where})",
     )
-    assert np.max(list(largest.values())) <= TOLERANCE
+    assert np.max(list(largest.values())) <= AGREEMENT_TOLERANCE
 
 
-@pytest.mark.parametrize("step", [0, 1, STEPS])
+@pytest.mark.parametrize("step", [0, 1, AGREEMENT_STEPS])
 def test_a_trajectory_with_a_hole_does_not_agree(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def with_a_hole(*arguments: Any) -> LatentState:
         states = trajectory(*arguments)
@@ -51,7 +60,7 @@ def test_a_trajectory_with_a_hole_does_not_agree(step: int, monkeypatch: pytest.
         return states
 
     monkeypatch.setattr(agreement, "trajectory", with_a_hole)
-    errors = compare(Case(parametrization("mup"), 2, 4, seed=0)).errors
+    errors = compare_network(AgreementCase(parametrization("mup"), 2, 4, seed=0)).errors
     assert np.isnan(errors["v"])
     (entry,) = verify([claim for claim in CLAIMS if claim.id == "latent-is-network"], Settings())
     assert entry.verdict is Verdict.REFUTED
@@ -61,9 +70,11 @@ def test_iterating_w_e_v_itself_loses_the_rank_when_the_network_is_narrower_than
     problem = Problem(parametrization("mup"), 1, np.full(20, 20**-0.5))
     weights = gaussian_weights(problem, np.random.default_rng([0, 1]))
     start, rate = latent_state(problem, weights), 0.4487
-    network = list(descend(TwoLayerLinear(problem, weights), rate, STEPS))[-1]
+    network = list(descend(TwoLayerLinear(problem, weights), rate, AGREEMENT_STEPS))[-1]
     error = {
-        method: float(np.abs(trajectory(problem, start, rate, STEPS, method).w[-1] - network.w).max())
+        method: float(
+            np.abs(trajectory(problem, start, rate, AGREEMENT_STEPS, method).w[-1] - network.w).max()
+        )
         for method in ("full", "factored")
     }
     assert error["factored"] < 1e-12

@@ -19,7 +19,7 @@ from rich.table import Table
 from scipy.special import stdtrit
 from superconsistency import open_results
 from superconsistency.cli.console import stdout
-from superconsistency.stats.power_laws import settled
+from superconsistency.stats.windows import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

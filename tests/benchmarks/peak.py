@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numba
 import numpy as np
 from numba import njit, prange
-from superconsistency.simulations.vector_kernels import LANES, add, fma, load, splat, store, total
+from superconsistency.simulations.vector_kernels import (
+    LANES,
+    add,
+    fma,
+    load_vector,
+    splat,
+    store_vector,
+    total,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,8 +98,8 @@ def _fma_in_cache(rounds: int, data: Array, out: Array) -> None:
         a, b, c, d, e, f, g, h = (zero, zero, zero, zero, zero, zero, zero, zero)
         for _ in range(rounds):
             for at in range(0, row.size, 4 * LANES):
-                p, q = load(row, at), load(row, at + LANES)
-                r, s = load(row, at + 2 * LANES), load(row, at + 3 * LANES)
+                p, q = load_vector(row, at), load_vector(row, at + LANES)
+                r, s = load_vector(row, at + 2 * LANES), load_vector(row, at + 3 * LANES)
                 a, b, c, d = fma(p, x, a), fma(q, x, b), fma(r, x, c), fma(s, x, d)
                 e, f, g, h = fma(p, p, e), fma(q, q, f), fma(r, r, g), fma(s, s, h)
         out[thread] = total(add(add(add(a, b), add(c, d)), add(add(e, f), add(g, h))))
@@ -104,8 +112,8 @@ def _read(rounds: int, data: Array, out: Array) -> None:
         b, c, d = a, a, a
         for _ in range(rounds):
             for at in range(0, row.size, 4 * LANES):
-                a, b = add(a, load(row, at)), add(b, load(row, at + LANES))
-                c, d = add(c, load(row, at + 2 * LANES)), add(d, load(row, at + 3 * LANES))
+                a, b = add(a, load_vector(row, at)), add(b, load_vector(row, at + LANES))
+                c, d = add(c, load_vector(row, at + 2 * LANES)), add(d, load_vector(row, at + 3 * LANES))
         out[thread] = total(add(add(a, b), add(c, d)))
 
 
@@ -116,7 +124,7 @@ def _read_write(rounds: int, data: Array, out: Array) -> None:
         for _ in range(rounds):
             for at in range(0, row.size, 4 * LANES):
                 for part in range(at, at + 4 * LANES, LANES):
-                    store(row, part, add(load(row, part), x))
+                    store_vector(row, part, add(load_vector(row, part), x))
         out[thread] = row[0]
 
 

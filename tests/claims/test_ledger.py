@@ -10,14 +10,14 @@ import pytest
 import xarray as xr
 from superconsistency.claims import (
     CLAIMS,
+    CheckResult,
     Claim,
     Entry,
     Evidence,
     Kind,
-    Outcome,
     Settings,
     Verdict,
-    failed,
+    failed_entries,
     to_markdown,
     verify,
 )
@@ -25,10 +25,10 @@ from superconsistency.claims import networks as network_claims
 from superconsistency.claims.checks import compared, corrected, derivation_of
 from superconsistency.claims.ledger import Correction, Table
 from superconsistency.theory.symbolic import moments
-from superconsistency.theory.symbolic.published_formulas import STATED, Law, theorem_5_1
+from superconsistency.theory.symbolic.published_formulas import PUBLISHED_FORMULAS, Law, theorem_5_1_formula
 
 
-def claim(check: Callable[..., Outcome]) -> Claim:
+def claim(check: Callable[..., CheckResult]) -> Claim:
     return Claim("test", "theory", "It holds.", "here", Kind.NUMERIC, "by trying", check)
 
 
@@ -51,24 +51,24 @@ def test_every_claim_says_what_it_states_and_how_it_is_checked() -> None:
 
 
 def test_a_check_that_breaks_is_not_run_and_hides_no_other() -> None:
-    def broken(*_: object) -> Outcome:
+    def broken(*_: object) -> CheckResult:
         raise RuntimeError("out of luck")
 
-    def fine(*_: object) -> Outcome:
-        return Outcome(Verdict.VERIFIED, Evidence("good", {"limit": math.inf}, 1e-16, 1e-12, (0,)))
+    def fine(*_: object) -> CheckResult:
+        return CheckResult(Verdict.VERIFIED, Evidence("good", {"limit": math.inf}, 1e-16, 1e-12, (0,)))
 
     entries = list(verify([claim(broken), claim(fine)], Settings()))
     assert [entry.verdict for entry in entries] == [Verdict.NOT_RUN, Verdict.VERIFIED]
     assert "out of luck" in entries[0].outcome.evidence.summary
-    assert failed(entries) == entries[:1]
+    assert failed_entries(entries) == entries[:1]
     document = json.loads(json.dumps(entries[1].to_json(), allow_nan=False))
     assert document["evidence"]["figures"] == {"limit": "inf"}
 
 
 def test_progress_names_the_claim() -> None:
-    def halfway(_settings: Settings, report: Callable[[float], None]) -> Outcome:
+    def halfway(_settings: Settings, report: Callable[[float], None]) -> CheckResult:
         report(0.5)
-        return Outcome(Verdict.PROVED, Evidence(""))
+        return CheckResult(Verdict.PROVED, Evidence(""))
 
     calls: list[tuple[str, float]] = []
     list(verify([claim(halfway)], Settings(), lambda claim, fraction: calls.append((claim.id, fraction))))
@@ -79,7 +79,7 @@ def _law(quantity: str, change: Callable[[Law, Any, Any, Any], Any]) -> Callable
     """Theorem 5.1 with a term added to one quantity."""
 
     def formula(state: Law, target: Any, eta0: Any, coupling: Any) -> Law:
-        law = theorem_5_1(state, target, eta0, coupling)
+        law = theorem_5_1_formula(state, target, eta0, coupling)
         return law._replace(**{quantity: getattr(law, quantity) + change(state, target, eta0, coupling)})
 
     return formula
@@ -99,7 +99,7 @@ LAW_ERRORS: dict[str, tuple[str, Callable[[Law, Any, Any, Any], Any]]] = {
 @pytest.mark.parametrize("error", LAW_ERRORS)
 def test_a_seeded_error_in_theorem_5_1_is_refuted(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
     quantity, change = LAW_ERRORS[error]
-    monkeypatch.setitem(STATED, "5.1", _law(quantity, change))
+    monkeypatch.setitem(PUBLISHED_FORMULAS, "5.1", _law(quantity, change))
     derivation_of.cache_clear()
     verdicts = {name: check(f"theorem-5.1-{name}") for name in "wev"}
     assert verdicts == {name: Verdict.REFUTED if name == quantity else Verdict.PROVED for name in "wev"}
@@ -107,7 +107,7 @@ def test_a_seeded_error_in_theorem_5_1_is_refuted(error: str, monkeypatch: pytes
 
 def _changed(name: str, **fields: Callable[..., Any]) -> Callable[..., Any]:
     """A stated formula whose result has some fields replaced, each from the right value and the arguments."""
-    right = STATED[name]
+    right = PUBLISHED_FORMULAS[name]
 
     def formula(*arguments: Any) -> Any:
         result = right(*arguments)
@@ -120,7 +120,7 @@ def _changed(name: str, **fields: Callable[..., Any]) -> Callable[..., Any]:
 
 def _sharpness_equation(change: Callable[..., Any]) -> Callable[..., Any]:
     """The sharpness equation with its matrix changed."""
-    right = STATED["exact-sharpness"]
+    right = PUBLISHED_FORMULAS["exact-sharpness"]
 
     def formula(state: Law, r: Any, coupling: Any, value: Any) -> Any:
         factor, matrix = right(state, r, coupling, value)
@@ -129,7 +129,9 @@ def _sharpness_equation(change: Callable[..., Any]) -> Callable[..., Any]:
     return formula
 
 
-_subspace, _planar, _cubic = (STATED[name] for name in ("invariant-subspace", "planar-sharpness", "cubic"))
+_subspace, _planar, _cubic = (
+    PUBLISHED_FORMULAS[name] for name in ("invariant-subspace", "planar-sharpness", "cubic")
+)
 
 SEEDED: dict[str, tuple[str, str, Callable[[], Callable[..., Any]]]] = {
     "lemma 5.2 without v": (
@@ -155,7 +157,7 @@ SEEDED: dict[str, tuple[str, str, Callable[[], Callable[..., Any]]]] = {
         "ntp-limit",
         lambda: _changed("ntp-limit", e=lambda e, _s, t, h: e + h * t * t.T),
     ),
-    "SP at coupling two": ("sp-laws", "C.3", lambda: lambda s, t, h: theorem_5_1(s, t, h, 2)),
+    "SP at coupling two": ("sp-laws", "C.3", lambda: lambda s, t, h: theorem_5_1_formula(s, t, h, 2)),
     "proposition 5.3 with half the edge": ("proposition-5.3", "5.3-sharpness", lambda: lambda eta0: 1 / eta0),
     "proposition 5.3 with the published term": (
         "proposition-5.3",
@@ -217,7 +219,7 @@ def test_a_seeded_error_in_any_stated_formula_is_refuted(error: str, monkeypatch
     claim_id, stated, formula = SEEDED[error]
     derivation_of.cache_clear()
     assert check(claim_id) in {Verdict.PROVED, Verdict.CORRECTED}
-    monkeypatch.setitem(STATED, stated, formula())
+    monkeypatch.setitem(PUBLISHED_FORMULAS, stated, formula())
     derivation_of.cache_clear()
     assert check(claim_id) is Verdict.REFUTED
 
@@ -296,7 +298,8 @@ def test_a_page_escapes_what_markdown_would_read_and_keeps_every_cell() -> None:
     evidence = Evidence(
         "|w*| <= 2", tables=(Table("a table", ("x", "y"), ((1, 0.123456789), (2, math.inf))),)
     )
-    entry = Entry(claim(lambda *_: Outcome(Verdict.PROVED, evidence)), Outcome(Verdict.PROVED, evidence), 0.0)
+    result = CheckResult(Verdict.PROVED, evidence)
+    entry = Entry(claim(lambda *_: result), result, 0.0)
     page = to_markdown([entry], "Title")
     assert r"\|w\*\| \<= 2" in page
     assert "| 1 | 0.12346 |\n| 2 | inf |" in page

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from superconsistency.claims import Settings, Verdict, reduced
-from superconsistency.claims.reduced import REDUCED_CLAIMS, Case, holm
+from superconsistency.claims.reduced import REDUCED_CLAIMS, LawCase, holm
 from superconsistency.simulations.reduced import ReducedMethod
 from superconsistency.theory import krylov_chain
 
@@ -15,9 +15,9 @@ LAW, PATH = REDUCED_CLAIMS
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reduced, "DRAWS", 600)
+    monkeypatch.setattr(reduced, "DRAWS_A_SIDE", 600)
     monkeypatch.setattr(reduced, "TIMES", (0, 8))
-    monkeypatch.setattr(reduced, "CASES", (Case(5, 3, "mup", 0.8), Case(2, 6, "ntp", 0.3)))
+    monkeypatch.setattr(reduced, "LAW_CASES", (LawCase(5, 3, "mup", 0.8), LawCase(2, 6, "ntp", 0.3)))
     monkeypatch.setattr(reduced, "GIVEN", ((40, 80, 1.0), (40, 20, 1.0)))
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from scipy.stats import chi2, ks_2samp, kstest
 from selenium.webdriver.common.keys import Keys
 from superconsistency.figures.interactive import (
+    INTERACTIVE_PLANES,
     LONGEST,
-    PLANES,
     PortraitDefaults,
     interactive_portrait,
     write_portrait,
@@ -182,7 +182,7 @@ EXTREMES: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("settings", EXTREMES, ids=str)
 def test_extreme_settings_are_drawn_or_end_in_divergence(page: Chrome, settings: dict[str, Any]) -> None:
-    for plane in PLANES:
+    for plane in INTERACTIVE_PLANES:
         shown = show(page, plane=plane, **settings)
         for run in (shown["infinite"], shown["network"]):
             assert np.isfinite([run[name][: end_of(run)] for name in ("loss", "sharpness")]).all()
@@ -194,7 +194,7 @@ def test_the_planes_coordinates_are_those_of_the_planar_map_and_lead_back(page: 
     script = """const map = mathematics.planarMap(7, 2, 0.6), view = drawing.plane(arguments[0], map);
     const there = arguments[1].map((point) => view.to(...point));
     return JSON.stringify(there.map((point) => [point, view.from(...point)]));"""
-    for name in PLANES:
+    for name in INTERACTIVE_PLANES:
         for point, (there, back) in zip(
             points, json.loads(page.execute_script(script, name, points)), strict=True
         ):
@@ -305,7 +305,7 @@ def test_redrawing_keeps_up_with_a_moving_slider(page: Chrome, record_property: 
 
 
 def test_the_page_asks_for_nothing_and_its_policy_lets_no_other_script_run(page: Chrome) -> None:
-    for plane in PLANES:
+    for plane in INTERACTIVE_PLANES:
         show(page, plane=plane)
     assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
     assert chromium.console_messages(page) == []

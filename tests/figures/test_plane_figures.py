@@ -25,8 +25,8 @@ from superconsistency.figures.portrait import (
 )
 from superconsistency.records import load_record
 from superconsistency.simulations import Ensemble, iterate, schedule, simulate
-from superconsistency.simulations.basins import Outcome, find_outcomes
-from superconsistency.simulations.bifurcation import bifurcation
+from superconsistency.simulations.attractors import bifurcation_diagram
+from superconsistency.simulations.basins import OrbitFate, find_outcomes
 from superconsistency.theory import (
     OBSERVABLES,
     PlanarMap,
@@ -168,7 +168,7 @@ def test_the_background_is_what_each_start_comes_to(axes: Axes, name: str) -> No
             np.array(limits[2] + (row + 0.5) / rows * (limits[3] - limits[2])),
         )
         outcome = find_outcomes(planar, plane.states(planar, *place), 4000).outcome
-        if outcome == Outcome.NO_NETWORK:
+        if outcome == OrbitFate.NO_NETWORK:
             assert np.ma.getmaskarray(shown)[row, column]
         else:
             assert shown[row, column] == outcome
@@ -250,7 +250,7 @@ def test_a_portrait_of_an_unusual_target_is_drawn(name: str, dimension: int, nor
 
 def test_a_diagram_shows_the_attractor_and_both_exponents_with_its_marks() -> None:
     planar = PlanarMap(20, 3.0, 1.0)
-    record = bifurcation(20, 3.0, factors=np.linspace(0.5, 2.0, 61).tolist(), settle=20_000)
+    record = bifurcation_diagram(20, 3.0, factors=np.linspace(0.5, 2.0, 61).tolist(), settle=20_000)
     with paper_style():
         drawing = bifurcation_figure(record, planar)
         drawing.figure.draw_without_rendering()
@@ -268,7 +268,7 @@ def test_a_diagram_shows_the_attractor_and_both_exponents_with_its_marks() -> No
 def test_a_diagram_below_the_edge_or_of_diverging_starts_only_is_drawn() -> None:
     planar = PlanarMap(20, 3.0, 1.0)
     for factors in ([0.3, 0.5], [2.5, 3.0]):
-        record = bifurcation(20, 3.0, factors=factors, settle=1000)
+        record = bifurcation_diagram(20, 3.0, factors=factors, settle=1000)
         with paper_style():
             bifurcation_figure(record, planar).figure.draw_without_rendering()
     assert landmarks(record)["first divergence"] == 2.5

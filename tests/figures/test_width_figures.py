@@ -16,7 +16,7 @@ from superconsistency.figures import width as width_figures
 from superconsistency.figures.style import paper_style
 from superconsistency.simulations.deviation import deviations
 from superconsistency.simulations.optimum import best_rates
-from superconsistency.stats.slopes import width_slopes
+from superconsistency.stats.slopes import size_slopes
 from superconsistency.theory import IsotropicTarget, parametrization
 from typer.testing import CliRunner
 
@@ -69,7 +69,7 @@ def test_the_distance_to_the_limit_falls_with_width() -> None:
 
 def test_slopes_are_drawn_as_they_are_with_the_tolerance_as_a_band() -> None:
     rates = best_rates(parametrization("mup"), IsotropicTarget(5, 1.0), widths=(16, 64), seeds=(0, 1, 2))
-    slopes = width_slopes(rates["best_rate"].expand_dims("step"), np.random.default_rng(0))
+    slopes = size_slopes(rates["best_rate"].expand_dims("step"), np.random.default_rng(0))
     axes = width_figures.draw_slopes(plt.subplots()[1], {"mup": slopes}, 0.03)
     line = next(line for line in axes.lines if str(line.get_label()).startswith("μP"))
     np.testing.assert_allclose(np.asarray(line.get_ydata()), slopes["slope"])

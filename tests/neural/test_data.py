@@ -12,7 +12,7 @@ import torch
 from superconsistency.errors import InputError
 from superconsistency.neural.data import digits, from_pixels, read_cifar10
 from superconsistency.neural.data.cifar import (
-    FOLDER,
+    CIFAR_FOLDER,
     TEST_FILE,
     TRAINING_FILES,
     read_batch,
@@ -31,7 +31,7 @@ def official(examples: int, seed: int) -> dict[str, Any]:
 
 def write_folder(root: Path) -> Path:
     """CIFAR-10 with seven images a file."""
-    folder = root / FOLDER
+    folder = root / CIFAR_FOLDER
     folder.mkdir(parents=True)
     for seed, name in enumerate((*TRAINING_FILES, TEST_FILE)):
         (folder / name).write_bytes(pickle.dumps(official(7, seed), protocol=3))
@@ -70,7 +70,7 @@ class Caller:
 @pytest.mark.parametrize("inside", [True, False])
 def test_cifar_is_read_from_its_folder_or_the_one_above(tmp_path: Path, inside: bool) -> None:
     root = write_folder(tmp_path)
-    images = read_cifar10(root / FOLDER if inside else root)
+    images = read_cifar10(root / CIFAR_FOLDER if inside else root)
     assert images.inputs.shape == (35, 3, 32, 32)
     first = official(7, 0)
     expected = torch.from_numpy(first["data"].reshape(7, 3, 32, 32)).float() / 127.5 - 1
@@ -154,7 +154,7 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path: Path) 
 @pytest.mark.parametrize("length", [0, 1, 100, 15_000])
 def test_a_truncated_file_is_refused(tmp_path: Path, length: int) -> None:
     root = write_folder(tmp_path)
-    path = root / FOLDER / TRAINING_FILES[2]
+    path = root / CIFAR_FOLDER / TRAINING_FILES[2]
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(InputError, match="data_batch_3"):
         read_cifar10(root)
@@ -164,7 +164,7 @@ def test_a_missing_folder_or_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="data folder"):
         read_cifar10(tmp_path / "nowhere")
     root = write_folder(tmp_path)
-    (root / FOLDER / TRAINING_FILES[4]).unlink()
+    (root / CIFAR_FOLDER / TRAINING_FILES[4]).unlink()
     with pytest.raises(InputError, match="it is missing"):
         read_cifar10(root)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 from superconsistency.errors import InputError
-from superconsistency.neural.data import Augmentation, Draws
+from superconsistency.neural.data import Augmentation, AugmentationDraws
 
 BLACK = -1.0
 
@@ -33,11 +33,11 @@ def draws(
     columns: list[int] | None = None,
     flip: list[bool] | None = None,
     angle: list[float] | None = None,
-) -> Draws:
+) -> AugmentationDraws:
     """Draws written out, nothing for what is left open."""
     count = next(len(values) for values in (rows, columns, flip, angle) if values is not None)
     nothing = [0] * count
-    return Draws(
+    return AugmentationDraws(
         torch.tensor(rows or nothing),
         torch.tensor(columns or nothing),
         torch.tensor(flip or nothing, dtype=torch.bool),
@@ -125,7 +125,7 @@ def test_one_map_gives_the_same_bits_as_three_where_two_pixels_are_equally_near(
     images, first = pictures(1, side), torch.tensor([0])
     turned = draws(angle=[angle])
     at_once = Augmentation(4, flip=True, degrees=180.0).apply(
-        images, first, Draws(*draws([row], [column], [flip])[:3], turned.angle)
+        images, first, AugmentationDraws(*draws([row], [column], [flip])[:3], turned.angle)
     )
     cropped = Augmentation(4, flip=False, degrees=0.0).apply(images, first, draws([row], [column]))
     flipped = Augmentation(0, flip=True, degrees=0.0).apply(cropped, first, draws(flip=[flip]))

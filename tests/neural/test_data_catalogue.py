@@ -21,7 +21,7 @@ from superconsistency.neural.data import (
     read_wikitext2,
     stratified_subset,
 )
-from superconsistency.neural.data.cifar import FOLDER, TEST_FILE
+from superconsistency.neural.data.cifar import CIFAR_FOLDER, TEST_FILE
 from superconsistency.neural.loading import load_batch
 
 from .test_data import write_folder
@@ -57,7 +57,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "tiny-imagenet": write_tiny,
     "image-folder": write_classes,
 }
-OFFICIAL = {"cifar-10": FOLDER, "wikitext-2": "wikitext-2", "tiny-imagenet": "tiny-imagenet-200"}
+OFFICIAL = {"cifar-10": CIFAR_FOLDER, "wikitext-2": "wikitext-2", "tiny-imagenet": "tiny-imagenet-200"}
 READERS: dict[str, Callable[[Path], Any]] = {
     "cifar-10": read_cifar10,
     "wikitext-2": read_wikitext2,
@@ -96,7 +96,7 @@ def test_a_folder_without_a_known_layout_is_refused_with_a_list_of_layouts(
     with pytest.raises(InputError, match="data folder is") as caught:
         load_dataset(folder=tmp_path / folder)
     message = str(caught.value)
-    assert all(part in message for part in (FOLDER, "wikitext-2", "tiny-imagenet-200", "one subfolder"))
+    assert all(part in message for part in (CIFAR_FOLDER, "wikitext-2", "tiny-imagenet-200", "one subfolder"))
 
 
 def test_splits_are_those_of_each_data_set(tmp_path: Path) -> None:
@@ -204,6 +204,6 @@ def test_any_known_folder_gives_a_batch_to_measure(tmp_path: Path, name: str) ->
 
 
 def test_the_test_file_alone_is_recognised(tmp_path: Path) -> None:
-    content = (write_folder(tmp_path / "whole") / FOLDER / TEST_FILE).read_bytes()
+    content = (write_folder(tmp_path / "whole") / CIFAR_FOLDER / TEST_FILE).read_bytes()
     (tmp_path / TEST_FILE).write_bytes(content)
     assert load_dataset(folder=tmp_path, split="test").examples == 7

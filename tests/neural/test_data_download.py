@@ -23,7 +23,7 @@ from superconsistency.neural.data import (
     read_tiny_imagenet,
     read_wikitext2,
 )
-from superconsistency.neural.data.cifar import FOLDER, TEST_FILE, TRAINING_FILES
+from superconsistency.neural.data.cifar import CIFAR_FOLDER, TEST_FILE, TRAINING_FILES
 
 from .test_data import write_folder
 
@@ -65,8 +65,8 @@ def cifar(tmp_path: Path) -> Iterator[tuple[str, str]]:
     archive = tmp_path / "site" / "cifar-10-python.tar.gz"
     archive.parent.mkdir()
     with tarfile.open(archive, "w:gz") as tar:
-        tar.add(source / FOLDER, FOLDER)
-        tar.add(source / FOLDER / TRAINING_FILES[0], "../escaped")
+        tar.add(source / CIFAR_FOLDER, CIFAR_FOLDER)
+        tar.add(source / CIFAR_FOLDER / TRAINING_FILES[0], "../escaped")
     with served(archive) as address:
         yield address
 
@@ -102,7 +102,7 @@ def test_an_archive_without_the_files_is_refused(tmp_path: Path) -> None:
 def test_a_download_with_another_checksum_is_refused(cifar: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="SHA-256"):
         download_cifar10(tmp_path / "cache", url=cifar[0], sha256="0" * 64)
-    assert not (tmp_path / "cache" / FOLDER).exists()
+    assert not (tmp_path / "cache" / CIFAR_FOLDER).exists()
 
 
 @pytest.mark.parametrize("fetch", [download_cifar10, download_wikitext2, download_tiny_imagenet])

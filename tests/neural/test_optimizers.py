@@ -19,7 +19,7 @@ from .cases import built, examples, small
 if TYPE_CHECKING:
     from superconsistency.neural import Dataset
     from superconsistency.neural.networks import Architecture, Network
-    from superconsistency.neural.training.optimizers import Steps
+    from superconsistency.neural.training.optimizers import OptimizerSteps
 
 SHAPES = [(4, 3), (4,), (2, 3, 3, 3)]
 """Of the parameters of one network."""
@@ -89,19 +89,19 @@ def descend_as_pytorch(
     return steps, values
 
 
-def begun(optimizer: Optimizer, networks: int) -> Steps:
+def begun(optimizer: Optimizer, networks: int) -> OptimizerSteps:
     """Several networks along the first axis."""
     parts = [drawn(0, network) for network in range(networks)]
     return optimizer.begin([torch.cat(values) for values in zip(*parts, strict=True)], ROWS, RATES[:networks])
 
 
-def parts_of(steps: Steps) -> list[list[torch.Tensor]]:
+def parts_of(steps: OptimizerSteps) -> list[list[torch.Tensor]]:
     """Each network's parameters."""
     chunks = [value.chunk(steps.networks) for value in steps.parameters]
     return [[chunk[network] for chunk in chunks] for network in range(steps.networks)]
 
 
-def descend(steps: Steps, begin: int = 0, end: int = len(WARMUP)) -> None:
+def descend(steps: OptimizerSteps, begin: int = 0, end: int = len(WARMUP)) -> None:
     for step in range(begin, end):
         found = [gradients(values, step, network) for network, values in enumerate(parts_of(steps))]
         steps.step([torch.cat(values) for values in zip(*found, strict=True)], WARMUP[step])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from superconsistency.errors import InputError
-from superconsistency.neural.loading import Drawn, Reading, load_batch
+from superconsistency.neural.loading import DataReading, Drawn, load_batch
 from torch.utils.data import TensorDataset
 
 X = torch.arange(60.0).reshape(20, 3)
@@ -116,7 +116,7 @@ def test_a_folder_of_images_gives_classes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for number in range(3):
             Image.new("RGB", (9, 7), (80 * index, 255, 0)).save(tmp_path / name / f"{number}.png")
-    drawn = load_batch(tmp_path, reading=Reading(side=8))
+    drawn = load_batch(tmp_path, reading=DataReading(side=8))
     assert drawn.batch.inputs.shape == (6, 3, 8, 8)
     assert drawn.batch.targets.tolist() == [0, 0, 0, 1, 1, 1]
     assert drawn.batch.inputs[3, :, 0, 0].tolist() == pytest.approx([80 / 127.5 - 1, 1.0, -1.0])
@@ -139,17 +139,17 @@ def test_a_text_file_gives_windows_of_bytes_and_the_next_ones(
 ) -> None:
     path = tmp_path / f"book.{suffix}"
     path.write_text("é" + TEXT[:150], encoding="utf-8")
-    windows(load_batch(path, reading=Reading(sequence)), list(path.read_bytes()), sequence or 35)
+    windows(load_batch(path, reading=DataReading(sequence)), list(path.read_bytes()), sequence or 35)
 
 
 def test_words_are_numbered_by_frequency_up_to_the_vocabulary(tmp_path: Path) -> None:
     path = tmp_path / "book.txt"
     path.write_text(TEXT)
     words = TEXT.split()
-    everything = load_batch(str(path), reading=Reading(5, "word"))
+    everything = load_batch(str(path), reading=DataReading(5, "word"))
     ranked = sorted(set(words) | {"<unk>"}, key=lambda word: (-words.count(word), word))
     windows(everything, [ranked.index(word) for word in words], 5)
-    few = load_batch(path, reading=Reading(5, "word", 3))
+    few = load_batch(path, reading=DataReading(5, "word", 3))
     known = [*ranked[:2], "<unk>"]
     windows(few, [known.index(word) if word in known else 2 for word in words], 5)
 
@@ -157,18 +157,18 @@ def test_words_are_numbered_by_frequency_up_to_the_vocabulary(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "reading", "words"),
     [
-        (TEXT.encode(), Reading(sequence=0), "sequence length is 0"),
-        (TEXT.encode(), Reading(sequence=5000), "it has 552 bytes"),
-        (TEXT.encode(), Reading(level="letter"), "level of tokens is letter; accepted: word, byte"),
-        (TEXT.encode(), Reading(vocabulary=9), "vocabulary is 9; .* or choose the level word"),
-        (TEXT.encode(), Reading(side=9), "side is 9; accepted: none, as book.txt is text"),
-        (b"", Reading(), "it is empty"),
-        (b"\xff\xfe", Reading(), "codec can't decode"),
-        (None, Reading(), "it is missing"),
+        (TEXT.encode(), DataReading(sequence=0), "sequence length is 0"),
+        (TEXT.encode(), DataReading(sequence=5000), "it has 552 bytes"),
+        (TEXT.encode(), DataReading(level="letter"), "level of tokens is letter; accepted: word, byte"),
+        (TEXT.encode(), DataReading(vocabulary=9), "vocabulary is 9; .* or choose the level word"),
+        (TEXT.encode(), DataReading(side=9), "side is 9; accepted: none, as book.txt is text"),
+        (b"", DataReading(), "it is empty"),
+        (b"\xff\xfe", DataReading(), "codec can't decode"),
+        (None, DataReading(), "it is missing"),
     ],
 )
 def test_a_text_that_cannot_be_read_so_is_one_line(
-    content: bytes | None, reading: Reading, words: str, tmp_path: Path
+    content: bytes | None, reading: DataReading, words: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "book.txt"
     if content is not None:
@@ -180,12 +180,12 @@ def test_a_text_that_cannot_be_read_so_is_one_line(
 
 @pytest.mark.parametrize("setting", ["sequence", "level", "vocabulary", "side"])
 def test_settings_of_text_and_images_are_refused_for_other_data(setting: str, tmp_path: Path) -> None:
-    reading = Reading(**{setting: "byte" if setting == "level" else 9})  # type: ignore[arg-type]
+    reading = DataReading(**{setting: "byte" if setting == "level" else 9})  # type: ignore[arg-type]
     np.savez(tmp_path / "data.npz", inputs=X.numpy(), targets=Y.numpy())
     for data in (None, (X, Y), tmp_path / "data.npz", TensorDataset(X, Y)):
         with pytest.raises(InputError, match=rf"{setting} is .*accepted: .*remedy: leave it out"):
             load_batch(data, reading=reading)
-    assert load_batch(None, 2, reading=Reading(side=32)).batch.inputs.shape[-1] == 32
+    assert load_batch(None, 2, reading=DataReading(side=32)).batch.inputs.shape[-1] == 32
 
 
 @pytest.mark.parametrize("data", ["data.csv", "nowhere/at/all", "a" * 400, "\0", ""])

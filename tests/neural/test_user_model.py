@@ -11,7 +11,7 @@ import torch
 from superconsistency.errors import InputError
 from superconsistency.neural.curvature import Hessian, measure
 from superconsistency.neural.curvature.batch import tensors
-from superconsistency.neural.loading import Reading
+from superconsistency.neural.loading import DataReading
 from superconsistency.neural.user_model import Choices, UserModel, load_user_model
 from superconsistency.records import to_json
 from torch import nn
@@ -356,7 +356,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         r"position is 34; accepted: 0 to 15: place has num_embeddings=16; remedy: pass --sequence 16",
     ),
     "few tokens in arrays": (
-        {"factory": "causal", "data": "book.txt", "reading": Reading(level="word")},
+        {"factory": "causal", "data": "book.txt", "reading": DataReading(level="word")},
         r"largest token of book\.txt, words is .* has num_embeddings=12",
     ),
     "negative tokens": ({"factory": "causal", "data": "negative_tokens"}, "token is -3; .*padding included"),
@@ -391,8 +391,8 @@ def test_what_does_not_fit_is_one_line_in_the_users_terms(case: str) -> None:
 
 
 def test_a_model_and_a_text_fit_once_the_remedies_are_followed() -> None:
-    load("few", "book.txt", reading=Reading(level="word", vocabulary=10, sequence=5))
-    load("few_places", "book.txt", reading=Reading(sequence=16))
+    load("few", "book.txt", reading=DataReading(level="word", vocabulary=10, sequence=5))
+    load("few_places", "book.txt", reading=DataReading(sequence=16))
 
 
 def test_trying_a_model_leaves_no_hooks() -> None:

@@ -19,7 +19,6 @@ from superconsistency.records import (
     save_record,
     write_atomically,
 )
-from superconsistency.stats.power_laws import settled, width_dependence
 
 
 def record(**changes: Any) -> xr.Dataset:
@@ -30,6 +29,8 @@ def record(**changes: Any) -> xr.Dataset:
         "steps": (0, 5),
         "quantities": ("loss",),
         "configuration": {"model": "test"},
+        "producer": "superconsistency.records",
+        "threshold": 2.0,
     }
     return empty_record(**(settings | changes))
 
@@ -102,55 +103,15 @@ def test_an_unknown_quantity_is_refused() -> None:
         record(quantities=("entropy",))
 
 
+@pytest.mark.parametrize("axes", [{"widths": (4, 2)}, {"widths": (2, 2)}, {"learning_rates": (0.2, 0.1)}])
+def test_a_record_whose_widths_or_rates_do_not_ascend_is_refused(axes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"of the record is .*; accepted: ascending values"):
+        record(**axes)
+
+
 def test_hashes_tell_contents_shapes_and_types_apart() -> None:
     zeros = np.zeros(6)
     hashes = {
         array_hash(array) for array in (zeros, zeros + 1, zeros.reshape(2, 3), zeros.astype(np.float32))
     }
     assert len(hashes) == 4
-
-
-def table(values: Any, widths: Any) -> xr.DataArray:
-    return xr.DataArray(np.asarray(values, dtype=float), dims=("width", "seed"), coords={"width": widths})
-
-
-def test_a_power_law_of_width_is_found_with_its_exponent() -> None:
-    widths = np.array([16.0, 64.0, 256.0])
-    found = width_dependence(table(np.outer(3 * widths**-0.5, [1, 1]), widths))
-    assert found.slope == pytest.approx(-0.5)
-    assert found.spread == pytest.approx(3.0)
-    assert found.runs == 6
-
-
-def test_the_interval_covers_the_true_slope_at_its_nominal_rate() -> None:
-    generator = np.random.default_rng(0)
-    widths = np.array([16.0, 64.0, 256.0])
-    hits = 0
-    for _ in range(1000):
-        noise = np.exp(0.2 * generator.standard_normal((3, 4)))
-        low, high = width_dependence(table(widths[:, None] ** -0.3 * noise, widths)).interval
-        hits += low <= -0.3 <= high
-    assert hits / 1000 == pytest.approx(0.95, abs=0.025)
-
-
-def test_infinite_widths_and_diverged_runs_do_not_enter() -> None:
-    found = width_dependence(table([[1, 1], [2, math.nan], [9, 9]], [1.0, 2.0, math.inf]))
-    assert found.widths == (1.0, 2.0)
-    assert (found.runs, found.left_out) == (3, 1)
-
-
-def test_two_points_give_a_slope_without_an_interval() -> None:
-    assert width_dependence(table([[1], [2]], [1.0, 2.0])).interval == (-math.inf, math.inf)
-
-
-@pytest.mark.parametrize("values", [[[1.0], [math.nan]], [[-1.0], [2.0]]])
-def test_no_slope_is_given_from_one_width(values: list[list[float]]) -> None:
-    with pytest.raises(InputError, match="at least 2"):
-        width_dependence(table(values, [1.0, 2.0]))
-
-
-def test_a_diverged_run_has_no_settled_value() -> None:
-    values = xr.DataArray([[1.0, 2.0, 3.0, 5.0], [1.0, 2.0, 3.0, math.nan]], dims=("seed", "step"))
-    final = settled(values, measurements=2)
-    assert final[0] == 4.0
-    assert np.isnan(final[1])

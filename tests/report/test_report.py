@@ -24,8 +24,7 @@ from superconsistency.errors import InputError
 from superconsistency.records import to_json
 from superconsistency.records.results import export_results
 from superconsistency.report import LARGEST, Contents, read_figures, read_ledger, render, summarise
-from superconsistency.runner import LatentModel, carry_out, here, look, make_plan, make_sweep
-from superconsistency.runner.engines import Place
+from superconsistency.runner import LatentModel, make_sweep, results_of
 
 from ..figures import chromium
 
@@ -52,8 +51,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "learning_rate": [0.2, 0.4, 0.8],
         "seed": [0, 1, 2],
     }
-    plan = make_plan(make_sweep(LatentModel(dimension=5, steps=20), [grid]))
-    carry_out(plan, folder, Place(here, 1, "here"), look(plan, folder))
+    results_of(make_sweep(LatentModel(dimension=5, steps=20), [grid]), folder)
     return folder
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
+from superconsistency import open_results
+from superconsistency.runner import HERE, Executor, Group, LatentModel, Plan, carry_out, look
+from superconsistency.runner.groups import rectangles
 
 THIRTY_SIX = """
 [data]
@@ -25,7 +31,7 @@ width = [4, 8, 16]
 learning_rate = [0.01, 0.03, 0.1]
 seeds = 2
 """
-"""Two-layer networks on digits."""
+"""Two-layer networks on digits, in 12 groups of 3 runs."""
 
 SIXTY = f"""{THIRTY_SIX}
 [[grid]]
@@ -36,7 +42,7 @@ width = [2, 4]
 learning_rate = [0.1, 0.3]
 seeds = 3
 """
-"""And 24 SimpleConvNets."""
+"""And 24 SimpleConvNets, in 12 groups of 2 runs."""
 
 LATENT = """
 model = "latent"
@@ -67,6 +73,21 @@ def same_bits(one: xr.Dataset, other: xr.Dataset) -> bool:
     )
 
 
-def complete(folder: Path) -> int:
-    """Number of complete runs in a folder."""
-    return len(list((folder / "runs").glob("*/[0-9a-f]*.nc"))) if folder.exists() else 0
+def files(folder: Path) -> list[Path]:
+    """Files of the complete groups in a folder."""
+    return sorted((folder / "runs").glob("*/*/[0-9a-f]*.nc"))
+
+
+def finished(plan: Plan, folder: Path, executor: Executor = HERE) -> xr.Dataset:
+    """The results of a plan, after doing what is left of it."""
+    carry_out(plan, folder, executor, look(plan, folder))
+    results: xr.Dataset = open_results(folder)
+    return results.load()
+
+
+@dataclass(frozen=True)
+class Single(LatentModel):
+    """Latent systems, each of them a group of its own."""
+
+    def groups(self, shared: Any, rates_of: Mapping[int, list[float]]) -> Iterator[Group]:
+        yield from rectangles(shared, rates_of, lambda seed: seed, 1)

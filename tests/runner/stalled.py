@@ -1,4 +1,4 @@
-"""Runs a sweep, stalling in the middle of writing one of its runs: `stalled.py GRID FOLDER NUMBER`.
+"""Runs a sweep, stalling while it writes one of its groups: `stalled.py GRID FOLDER NUMBER`.
 
 The file that is being written has half of its bytes when the process says so and waits to be killed.
 """

@@ -22,59 +22,60 @@ from superconsistency.errors import InputError
 from superconsistency.neural import Checkpoint
 from superconsistency.records.store import RunStore
 from superconsistency.runner import (
+    HERE,
     DataChoice,
+    Group,
     LatentModel,
     NetworkModel,
+    Status,
     carry_out,
-    here,
     local,
     look,
     make_plan,
     make_sweep,
     scheduler,
 )
-from superconsistency.runner.drive import Account
-from superconsistency.runner.engines import Place
-from superconsistency.runner.models import Cell, Progress
+from superconsistency.runner.models import OnProgress
 
-from .grids import LATENT, same_bits, written
+from . import grids
+from .grids import LATENT, Single, finished, same_bits, written
 
-HERE = Place(here, 1, "here")
-cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not find this module
+for module in (sys.modules[__name__], grids):
+    cloudpickle.register_pickle_by_value(module)  # workers do not find these modules
 
 
 @dataclass(frozen=True)
-class Deadly(LatentModel):
+class Deadly(Single):
     """A model whose runs at seed 1 kill the process that does them."""
 
-    def run(self, cell: Cell, checkpoint: Path, on_progress: Progress) -> xr.Dataset:
-        if dict(cell)["seed"] == 1:
+    def run(self, group: Group, checkpoint: Path, on_progress: OnProgress) -> xr.Dataset:
+        if 1 in group.seeds:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().run(cell, checkpoint, on_progress)
+        return super().run(group, checkpoint, on_progress)
 
 
 @dataclass(frozen=True)
-class Slow(LatentModel):
+class Slow(Single):
     """A model whose runs take their time where they are not done here."""
 
     done_quickly_by: int = 0
 
-    def run(self, cell: Cell, checkpoint: Path, on_progress: Progress) -> xr.Dataset:
+    def run(self, group: Group, checkpoint: Path, on_progress: OnProgress) -> xr.Dataset:
         if os.getpid() != self.done_quickly_by:
             time.sleep(0.2)
-        return super().run(cell, checkpoint, on_progress)
+        return super().run(group, checkpoint, on_progress)
 
 
 def test_a_run_that_kills_four_workers_is_a_failure_and_stops_no_other(tmp_path: Path) -> None:
     plan = make_plan(
         make_sweep(Deadly(dimension=4, steps=8), [{"width": [4, 8, 16], "seed": 0}, {"width": 4, "seed": 1}])
     )
-    seen: list[Account] = []
-    with local(2) as place:
-        account = carry_out(plan, tmp_path, place, look(plan, tmp_path), on_event=seen.append)
-    assert (account.done, account.failed) == (3, 1)
+    seen: list[Status] = []
+    with local(2) as executor:
+        status = carry_out(plan, tmp_path, executor, look(plan, tmp_path), on_status=seen.append)
+    assert (status.done, status.failed) == (3, 1)
     assert (seen[0].running, seen[-1].running) == (2, 0)
-    assert all(event.running <= 4 - event.done - event.failed for event in seen)
+    assert all(one.running <= 4 - one.done - one.failed for one in seen)
     assert list(look(plan, tmp_path).failures.values()) == [
         "4 workers that did it died: out of memory, or killed"
     ]
@@ -111,33 +112,34 @@ def test_a_scheduler_lost_midway_is_said_in_one_line_and_the_sweep_goes_on_witho
     plan = make_plan(make_sweep(model, [{"width": [4, 8, 16, 32], "seed": [0, 1, 2]}]))
     folder = tmp_path / "sweep"
 
-    def lose(account: Any) -> None:
-        if account.done == 2:
+    def lose(status: Status) -> None:
+        if status.done == 2:
             process.kill()
 
     with (
         pytest.raises(InputError, match=r"scheduler is lost; .*complete runs are kept") as caught,
-        scheduler(address, folder) as place,
+        scheduler(address, folder) as executor,
     ):
-        carry_out(plan, folder, place, look(plan, folder), on_event=lose)
+        carry_out(plan, folder, executor, look(plan, folder), on_status=lose)
     assert "\n" not in str(caught.value)
-    left = look(plan, folder)
-    assert 2 <= len(left.done) < 12
-    assert not left.failures
-    assert carry_out(plan, folder, HERE, left).done == 12
-    unbroken = tmp_path / "unbroken"
-    carry_out(plan, unbroken, HERE, look(plan, unbroken))
-    assert same_bits(open_results(folder).load(), open_results(unbroken).load())
+    found = look(plan, folder)
+    assert 2 <= len(found.done) < 12
+    assert not found.failures
+    assert carry_out(plan, folder, HERE, found).done == 12
+    assert same_bits(open_results(folder).load(), finished(plan, tmp_path / "unbroken"))
 
 
-def test_a_run_that_was_interrupted_goes_on_from_its_middle_with_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_group_that_was_interrupted_resumes_from_its_middle_with_the_same_bits(
+    stacked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ("steps=6", "measure_every=2", "hessian_examples=8", "evaluation_examples=8")
-    model = NetworkModel(settings, DataChoice("digits", examples=160))
-    plan = make_plan(make_sweep(model, [{"architecture": "mlp", "batch_size": 16, "width": 4, "seed": 0}]))
-    unbroken, folder = tmp_path / "unbroken", tmp_path / "broken"
-    carry_out(plan, unbroken, HERE, look(plan, unbroken))
+    model = NetworkModel(settings, DataChoice("digits", examples=160), stacked=stacked)
+    rates = [0.1, 0.2, 0.4] if stacked else 0.1
+    grid = {"architecture": "mlp", "batch_size": 16, "width": 4, "learning_rate": rates, "seed": 0}
+    plan = make_plan(make_sweep(model, [grid]))
+    assert len(plan.named) == 1
+    unbroken, folder = finished(plan, tmp_path / "unbroken"), tmp_path / "broken"
     saved = []
     save = Checkpoint.save
 
@@ -151,46 +153,46 @@ def test_a_run_that_was_interrupted_goes_on_from_its_middle_with_the_same_bits(
     monkeypatch.setattr(Checkpoint, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         carry_out(plan, folder, HERE, look(plan, folder))
-    path = RunStore(folder).checkpoint(plan.keys[0])
+    path = RunStore(folder).checkpoint(plan.named[0].key)
     assert set(saved) == {path}
     assert path.exists()
     assert not look(plan, folder).done
-    carry_out(plan, folder, HERE, look(plan, folder))
+    results = finished(plan, folder)
     assert len(saved) == 6, "two steps were left"
     assert not path.exists()
-    assert same_bits(open_results(folder).load(), open_results(unbroken).load())
+    assert same_bits(results, unbroken)
 
 
 def test_retry_does_failed_runs_again_and_the_exit_code_is_1_until_none_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid, folder = written(tmp_path, LATENT), tmp_path / "out"
-    done: list[Cell] = []
+    done: list[Group] = []
     luck: list[int] = []
     run = LatentModel.run
 
-    def unlucky(self: LatentModel, cell: Cell, checkpoint: Path, on_progress: Progress) -> xr.Dataset:
-        done.append(cell)
-        if not luck and dict(cell)["seed"] == 1 and dict(cell)["width"] == 8:
+    def unlucky(self: LatentModel, group: Group, checkpoint: Path, on_progress: OnProgress) -> xr.Dataset:
+        done.append(group)
+        if not luck and dict(group.shared)["width"] == 8:
             raise RuntimeError("out of luck")
-        return run(self, cell, checkpoint, on_progress)
+        return run(self, group, checkpoint, on_progress)
 
     def sweep(*arguments: str) -> tuple[int, int, str]:
         """Exit code, runs that were done, and what was printed."""
         done.clear()
         with pytest.raises(SystemExit) as stop:
             main(["sweep", str(grid), "--output", str(folder), "--workers", "1", *arguments])
-        return int(stop.value.code or 0), len(done), capsys.readouterr().out
+        return int(stop.value.code or 0), sum(group.size for group in done), capsys.readouterr().out
 
     monkeypatch.setattr(LatentModel, "run", unlucky)
     code, count, out = sweep()
-    assert (code, count, out.count("failed: parametrization")) == (1, 16, 4)
+    assert (code, count, out.count("failed: parametrization")) == (1, 16, 8)
     assert "width 8.0, learning_rate 0.2, seed 1: RuntimeError: out of luck" in out
     assert sweep()[:2] == (1, 0)
-    assert sweep("--retry")[:2] == (1, 4)
+    assert sweep("--retry")[:2] == (1, 8)
     luck.append(1)
     code, count, out = sweep("--retry")
-    assert (code, count, "failed:" in out) == (0, 4, False)
+    assert (code, count, "failed:" in out) == (0, 8, False)
     assert sweep("--retry")[:2] == (0, 0)
 
 
@@ -210,6 +212,6 @@ def test_the_end_of_a_jobs_time_is_said_to_have_interrupted_it(tmp_path: Path) -
         _, err = process.communicate(timeout=60)
     first, *others = err.splitlines()
     assert first.endswith(f"results in {folder}")
-    assert others[-1] == f"interrupted; complete runs are in {folder}, and the same command goes on"
+    assert others[-1] == f"Interrupted; complete runs are in {folder}. Rerun the same command to resume."
     assert all(" of 4 done, " in line for line in others[:-1])
     assert process.returncode == 130

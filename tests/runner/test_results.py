@@ -16,10 +16,11 @@ from superconsistency.errors import InputError
 from superconsistency.records import load_record, save_record
 from superconsistency.records.results import whole_sizes
 from superconsistency.records.store import RunStore
-from superconsistency.runner import LatentModel, carry_out, here, look, make_plan, make_sweep
-from superconsistency.runner.engines import Place
+from superconsistency.runner import LatentModel, make_plan, make_sweep
 from superconsistency.simulations import Ensemble, schedule
 from superconsistency.theory import IsotropicTarget, parametrization
+
+from .grids import Single, files, finished
 
 GRID: dict[str, list[Any]] = {
     "parametrization": ["mup", "ntp"],
@@ -31,10 +32,9 @@ GRID: dict[str, list[Any]] = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    plan = make_plan(make_sweep(LatentModel(dimension=4, steps=8), [GRID]))
-    where = tmp_path / "sweep"
-    carry_out(plan, where, Place(here, 1, "here"), look(plan, where))
-    return where
+    """A sweep of 24 runs, each in a group of its own."""
+    finished(make_plan(make_sweep(Single(dimension=4, steps=8), [GRID])), tmp_path / "sweep")
+    return tmp_path / "sweep"
 
 
 def test_nothing_is_read_before_it_is_used_and_then_only_what_is_used(
@@ -43,9 +43,9 @@ def test_nothing_is_read_before_it_is_used_and_then_only_what_is_used(
     read: list[str] = []
     load = RunStore.load
 
-    def noted(store: RunStore, key: str) -> Any:
+    def noted(store: RunStore, family: str, key: str) -> Any:
         read.append(key)
-        return load(store, key)
+        return load(store, family, key)
 
     monkeypatch.setattr(RunStore, "load", noted)
     monkeypatch.setattr("superconsistency.records.results._CHUNK", 4)
@@ -56,8 +56,30 @@ def test_nothing_is_read_before_it_is_used_and_then_only_what_is_used(
     assert np.isfinite(some).all()
 
 
-def test_the_dataset_holds_what_a_simulation_of_each_cell_gives(folder: Path) -> None:
-    results = open_results(folder).load()
+def test_a_group_is_read_once_for_all_its_runs_and_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(make_plan(make_sweep(LatentModel(dimension=4, steps=8), [GRID])), tmp_path)
+    assert len(files(tmp_path)) == 6
+    read: list[str] = []
+    load = RunStore.load
+
+    def noted(store: RunStore, family: str, key: str) -> Any:
+        read.append(key)
+        return load(store, family, key)
+
+    monkeypatch.setattr(RunStore, "load", noted)
+    results = open_results(tmp_path)
+    for name in ("loss", "sharpness", "diverged_step"):
+        results[name].load(scheduler="sync")
+    assert len(read) == len(set(read)) == 6
+
+
+@pytest.mark.parametrize("model", [LatentModel, Single])
+def test_the_dataset_holds_what_a_simulation_of_each_cell_gives(
+    model: type[LatentModel], tmp_path: Path
+) -> None:
+    results = finished(make_plan(make_sweep(model(dimension=4, steps=8), [GRID])), tmp_path)
     assert results["loss"].dims == ("parametrization", "width", "learning_rate", "seed", "step")
     for name in GRID["parametrization"]:
         table = parametrization(str(name))
@@ -71,16 +93,15 @@ def test_the_dataset_holds_what_a_simulation_of_each_cell_gives(folder: Path) ->
 
 def test_attributes_say_what_produced_the_results(folder: Path) -> None:
     attrs = open_results(folder).attrs
-    assert json.loads(attrs["configuration"])["dimension"] == 4
+    assert json.loads(attrs["configuration"])["target"] == {"dimension": 4, "norm": 1.0}
     assert json.loads(attrs["seeds"]) == [0, 1]
-    assert "torch" in json.loads(attrs["versions"])
+    assert {"numpy", "numba", "source"} <= set(json.loads(attrs["versions"]))
     assert attrs["schema_version"] == 2
     assert str(folder) not in json.dumps(attrs, default=str)
 
 
 def test_a_partial_sweep_opens_and_what_is_missing_is_not_a_number(folder: Path) -> None:
-    missing = sorted((folder / "runs").glob("*/*.nc"))[:5]
-    for path in missing:
+    for path in files(folder)[:5]:
         path.unlink()
     results = open_results(folder).load()
     assert int(results["completed"].sum()) == 24 - 5
@@ -95,22 +116,9 @@ def test_grids_that_do_not_fill_the_axes_leave_holes(tmp_path: Path) -> None:
         {"parametrization": "mup", "width": 4, "learning_rate": 0.2, "seed": 0},
         {"parametrization": "ntp", "width": [4, 8], "learning_rate": 0.4, "seed": 0},
     ]
-    plan = make_plan(make_sweep(LatentModel(dimension=4, steps=4), grids))
-    carry_out(plan, tmp_path / "s", Place(here, 1, "here"), look(plan, tmp_path / "s"))
-    results = open_results(tmp_path / "s").load()
+    results = finished(make_plan(make_sweep(LatentModel(dimension=4, steps=4), grids)), tmp_path / "s")
     assert results["completed"].size == 8
     assert int(results["completed"].sum()) == 3
-
-
-def test_a_sweep_that_grows_does_only_what_is_new(folder: Path) -> None:
-    larger = GRID | {"seed": [0, 1, 2]}
-    plan = make_plan(make_sweep(LatentModel(dimension=4, steps=8), [larger]))
-    left = look(plan, folder)
-    assert len(left.done) == 24
-    before = {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*/*.nc")}
-    carry_out(plan, folder, Place(here, 1, "here"), left)
-    assert int(open_results(folder)["completed"].sum()) == 36
-    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
@@ -126,7 +134,7 @@ def test_an_export_opens_as_the_same_dataset(suffix: str, folder: Path, tmp_path
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_table_has_a_row_for_each_run_and_step(suffix: str, folder: Path, tmp_path: Path) -> None:
-    next((folder / "runs").glob("*/*.nc")).unlink()
+    files(folder)[0].unlink()
     path = tmp_path / f"all{suffix}"
     results = open_results(folder)
     export_results(results, path)
@@ -178,7 +186,7 @@ def test_a_record_whose_values_were_changed_is_found_out(tmp_path: Path) -> None
 
 
 def test_a_run_whose_values_are_kept_in_another_file_is_refused(folder: Path, tmp_path: Path) -> None:
-    inside = next((folder / "runs").glob("*/*.nc"))
+    inside = files(folder)[0]
     elsewhere = tmp_path / "elsewhere.nc"
     elsewhere.write_bytes(inside.read_bytes())
     with h5py.File(inside, "a") as file:

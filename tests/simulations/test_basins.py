@@ -9,7 +9,7 @@ import xarray as xr
 from superconsistency.errors import InputError
 from superconsistency.records import load_record, save_record
 from superconsistency.simulations import iterate
-from superconsistency.simulations.basins import Outcome, basins, find_outcomes
+from superconsistency.simulations.basins import OrbitFate, find_outcomes, map_basins
 from superconsistency.theory import (
     OBSERVABLES,
     PlanarMap,
@@ -43,12 +43,12 @@ def test_starts_within_the_invariant_ellipse_stay_and_those_outside_diverge(
     planar = _at(factor, dimension, norm)
     starts = _starts(planar)
     outcome = find_outcomes(planar, starts, 3000).outcome
-    network = outcome != Outcome.NO_NETWORK
+    network = outcome != OrbitFate.NO_NETWORK
     kappa = math.sqrt(planar.coupling)
     x2, y2 = (planar.learning_rate * (starts.p + sign * kappa * starts.a) for sign in (1, -1))
     size = x2 / (2 + planar.mu) + y2 / (2 - planar.mu)
-    assert not (outcome[network & (size < 2 - 1e-9)] == Outcome.DIVERGED).any()
-    assert (outcome[network & (size > 2 + 1e-9)] == Outcome.DIVERGED).all()
+    assert not (outcome[network & (size < 2 - 1e-9)] == OrbitFate.DIVERGED).any()
+    assert (outcome[network & (size > 2 + 1e-9)] == OrbitFate.DIVERGED).all()
     assert np.sum(network & (size < 2)) > 100
     assert np.sum(network & (size > 2)) > 100
 
@@ -60,18 +60,18 @@ def test_an_outcome_is_what_following_the_orbit_shows(factor: float) -> None:
     fates = find_outcomes(planar, starts, 20_000)
     for index in np.ndindex(fates.outcome.shape):
         start = PlanarState(starts.a[index], starts.p[index])
-        if fates.outcome[index] == Outcome.NO_NETWORK:
+        if fates.outcome[index] == OrbitFate.NO_NETWORK:
             assert start.p < math.sqrt(planar.coupling) * abs(start.a)
             continue
         orbit = iterate(planar, 20_000, start)
         a, p = (part[-3:] for part in orbit.states)
-        if fates.outcome[index] == Outcome.DIVERGED:
+        if fates.outcome[index] == OrbitFate.DIVERGED:
             assert orbit.diverged_step == fates.steps[index]
-        elif fates.outcome[index] == Outcome.MINIMIZER:
+        elif fates.outcome[index] == OrbitFate.MINIMIZER:
             assert np.allclose(a, planar.target_norm, atol=1e-7)
             assert math.isclose(p[-1], fates.last.p[index], rel_tol=1e-6)
             assert planar.minimizer_is_stable(p[-1])
-        elif fates.outcome[index] == Outcome.PERIOD_TWO:
+        elif fates.outcome[index] == OrbitFate.PERIOD_TWO:
             assert math.isclose(a[0], a[2], rel_tol=1e-6)
             assert not math.isclose(a[0], a[1], rel_tol=1e-3)
         else:
@@ -80,10 +80,10 @@ def test_an_outcome_is_what_following_the_orbit_shows(factor: float) -> None:
 
 def test_no_minimizer_is_reached_beyond_the_edge_and_no_cycle_below_it() -> None:
     below, beyond = (find_outcomes(_at(factor), _starts(_at(factor))).outcome for factor in (0.9, 1.1))
-    assert (below == Outcome.MINIMIZER).any()
-    assert not (below == Outcome.PERIOD_TWO).any()
-    assert (beyond == Outcome.PERIOD_TWO).any()
-    assert not (beyond == Outcome.MINIMIZER).any()
+    assert (below == OrbitFate.MINIMIZER).any()
+    assert not (below == OrbitFate.PERIOD_TWO).any()
+    assert (beyond == OrbitFate.PERIOD_TWO).any()
+    assert not (beyond == OrbitFate.MINIMIZER).any()
 
 
 def test_steps_to_a_minimizer_are_counted() -> None:
@@ -98,34 +98,34 @@ def test_a_start_at_a_minimizer_takes_no_step_if_that_is_stable_and_is_not_one_o
     planar = _at(0.5)
     p = np.array([0.9, 1.1]) / planar.learning_rate
     fates = find_outcomes(planar, PlanarState(np.full(2, planar.target_norm), p), 20)
-    assert fates.outcome[0] == Outcome.MINIMIZER
+    assert fates.outcome[0] == OrbitFate.MINIMIZER
     assert fates.steps[0] == 0
-    assert fates.outcome[1] != Outcome.MINIMIZER or fates.steps[1] > 0
+    assert fates.outcome[1] != OrbitFate.MINIMIZER or fates.steps[1] > 0
 
 
 def test_a_point_alone_no_steps_and_no_number_are_answered() -> None:
     planar = _at(0.5)
-    assert find_outcomes(planar, planar.start, 0).outcome == Outcome.OTHER
-    assert find_outcomes(planar, PlanarState(np.array(np.nan), np.array(1.0))).outcome == Outcome.NO_NETWORK
+    assert find_outcomes(planar, planar.start, 0).outcome == OrbitFate.OTHER
+    assert find_outcomes(planar, PlanarState(np.array(np.nan), np.array(1.0))).outcome == OrbitFate.NO_NETWORK
     assert find_outcomes(planar, PlanarState(np.array([]), np.array([]))).outcome.shape == (0,)
 
 
 def test_a_zero_target_is_reached_from_near_it() -> None:
     planar = PlanarMap(3, 0.0, 0.5)
     fates = find_outcomes(planar, PlanarState(np.array(0.1), np.array(0.5)))
-    assert fates.outcome == Outcome.MINIMIZER
+    assert fates.outcome == OrbitFate.MINIMIZER
     assert iterate(planar, 2000, PlanarState(np.array(0.1), np.array(0.5))).states.a[-1] == pytest.approx(0)
 
 
 def test_a_grid_of_starts_is_a_record(tmp_path: Path) -> None:
     planar = _at(0.8)
-    record = basins(planar, np.linspace(-1, 2, 7), np.linspace(0.1, 2, 5), steps=500)
+    record = map_basins(planar, np.linspace(-1, 2, 7), np.linspace(0.1, 2, 5), steps=500)
     assert record["outcome"].dims == ("second_layer", "alignment")
     alone = find_outcomes(planar, PlanarState(np.array(0.5), np.array(1.05)), 500)
     place = record.sel(alignment=0.5, second_layer=1.05, method="nearest")
     assert place["outcome"] == alone.outcome
     assert place["final_sharpness"] == pytest.approx(float(planar.minimizer_sharpness(alone.last.p)))
-    reached = record["outcome"] == Outcome.MINIMIZER
+    reached = record["outcome"] == OrbitFate.MINIMIZER
     assert (np.isfinite(record["final_sharpness"]) == reached).all()
     assert (record["final_sharpness"].to_numpy()[reached] < 2 / planar.learning_rate).all()
     save_record(record, tmp_path / "basins.nc")
@@ -135,7 +135,7 @@ def test_a_grid_of_starts_is_a_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("axis", [[], [1.0, 0.5], [0.0, math.nan], [[0.0, 1.0]]])
 def test_an_axis_that_is_none_is_refused(axis: list[float]) -> None:
     with pytest.raises(InputError, match="grid of second layer"):
-        basins(_at(0.5), [0.0, 1.0], axis)
+        map_basins(_at(0.5), [0.0, 1.0], axis)
 
 
 def test_fewer_than_no_steps_are_refused() -> None:
@@ -157,10 +157,10 @@ def test_a_minimizer_unstable_across_the_target_is_not_called_stable(dimension: 
         assert (sharpness * planar.learning_rate < 2) is stable
         assert bool(planar.minimizer_is_stable(np.asarray(lowest))) is stable
         fate = find_outcomes(planar, PlanarState(np.asarray(norm), np.asarray(lowest)))
-        assert (int(fate.outcome) == Outcome.MINIMIZER) is stable
-        assert (int(fate.outcome) == Outcome.UNSTABLE_ACROSS) is not stable
+        assert (int(fate.outcome) == OrbitFate.MINIMIZER) is stable
+        assert (int(fate.outcome) == OrbitFate.UNSTABLE_ACROSS) is not stable
 
 
 def test_a_start_far_from_any_minimizer_is_not_at_one_because_the_learning_rate_is_tiny() -> None:
     planar = PlanarMap(3, 1.0, 1e-9)
-    assert int(find_outcomes(planar, planar.start, 10).outcome) == Outcome.OTHER
+    assert int(find_outcomes(planar, planar.start, 10).outcome) == OrbitFate.OTHER

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from superconsistency.errors import InputError
 from superconsistency.simulations.edge import (
-    LEVEL,
+    EDGE_SHARE,
     HessianParts,
     RegressionData,
     approach_edge,
+    edge_schedule,
     hessian_parts,
-    logarithmic_schedule,
     random_data,
     sharpening_on_data,
 )
@@ -27,9 +27,9 @@ from superconsistency.theory import (
     uniform_target,
 )
 from superconsistency.theory.generalised import (
-    Layers,
-    factors,
+    LayerWeights,
     gaussian_layers,
+    initial_factors,
     joint_gram,
     readout,
     squared_gradient,
@@ -38,7 +38,7 @@ from superconsistency.theory.generalised import (
 MUP, NTP = parametrization("mup"), parametrization("ntp")
 
 
-def dense_parts(network: LinearNetwork, layers: Layers, data: RegressionData) -> tuple[Array, Array]:
+def dense_parts(network: LinearNetwork, layers: LayerWeights, data: RegressionData) -> tuple[Array, Array]:
     """G and R in the weights, entry by entry, in the learning-rate metric: the oracle."""
     inputs, targets = data
     (first, second), m = layers, network.multiplier
@@ -56,8 +56,8 @@ def dense_parts(network: LinearNetwork, layers: Layers, data: RegressionData) ->
     return network.learning_rate_scale * gauss_newton, network.learning_rate_scale * residual
 
 
-def parts_of(network: LinearNetwork, layers: Layers, data: RegressionData) -> HessianParts:
-    return hessian_parts(network, readout(network, joint_gram(factors(network, layers))), data)
+def parts_of(network: LinearNetwork, layers: LayerWeights, data: RegressionData) -> HessianParts:
+    return hessian_parts(network, readout(network, joint_gram(initial_factors(network, layers))), data)
 
 
 @pytest.mark.parametrize("name", ["mup", "ntp", "sp"])
@@ -96,7 +96,7 @@ def test_the_dense_parts_sum_to_the_hessian_of_the_loss() -> None:
 def test_on_whitened_data_the_parts_are_the_observables() -> None:
     network, target = LinearNetwork(NTP, 7, 4), np.arange(4.0)
     layers = gaussian_layers(network, np.random.default_rng(0))
-    state = readout(network, joint_gram(factors(network, layers)))
+    state = readout(network, joint_gram(initial_factors(network, layers)))
     found = hessian_parts(network, state, RegressionData(2 * np.eye(4), 2 * target[:, None]))
     problem = Problem(NTP, 7, target)
     latent = LatentState(state.w[:, 0], state.e, state.v[0, 0])
@@ -114,7 +114,7 @@ def test_runs_on_data_are_gradient_descent_on_the_weights(width: int) -> None:
         w = network.multiplier * first @ second
         one = run.isel(width=0, seed=0, step=step)
         assert float(one["loss"]) == pytest.approx(0.5 * np.mean((data.inputs @ w - data.targets) ** 2))
-        parts = parts_of(network, Layers(first, second), data)
+        parts = parts_of(network, LayerWeights(first, second), data)
         assert (float(one["gauss_newton"]), float(one["residual"])) == pytest.approx(tuple(parts))
         slope = 0.2 * network.learning_rate_scale * network.multiplier * squared_gradient(w, *data)
         first, second = first - slope @ second.T, second - first.T @ slope
@@ -210,7 +210,7 @@ def test_the_step_of_reaching_is_the_first_recorded_one_above_the_level() -> Non
         runs["reached_step"].to_numpy().ravel(),
         strict=True,
     ):
-        above = runs["step"].to_numpy()[relative >= LEVEL]
+        above = runs["step"].to_numpy()[relative >= EDGE_SHARE]
         assert reached == (above[0] if above.size else -1)
 
 
@@ -218,7 +218,8 @@ def test_learning_rates_are_shares_of_the_narrowest_widths_edge() -> None:
     runs = approach_edge(
         NTP, uniform_target(4, 2.0), widths=(100, 25), relative_rates=(0.5, 0.25), seeds=(0,), steps=8
     )
-    np.testing.assert_allclose(runs["learning_rate"], [2.5, 1.25])
+    np.testing.assert_allclose(runs["learning_rate"], [1.25, 2.5])
+    np.testing.assert_allclose(runs["relative_rate"], [0.25, 0.5])
     np.testing.assert_allclose(
         runs["relative_sharpness"], runs["sharpness"] * runs["learning_rate"] / 2, rtol=1e-15
     )
@@ -235,7 +236,7 @@ def test_a_run_that_diverges_has_no_final_sharpness() -> None:
 
 @pytest.mark.parametrize("steps", [0, 1, 8, 9, 40, 2001])
 def test_the_schedule_holds_the_ends_and_pairs_of_steps(steps: int) -> None:
-    schedule = logarithmic_schedule(steps)
+    schedule = edge_schedule(steps)
     assert list(schedule) == sorted(set(schedule))
     assert set(range(max(steps - 7, 0), steps + 1)) | {0} <= set(schedule)
     assert schedule[-1] == steps
@@ -265,7 +266,9 @@ def test_impossible_settings_are_refused_in_one_line(changes: dict[str, object],
 
 def test_networks_with_several_outputs_have_no_such_parts() -> None:
     network = LinearNetwork(MUP, 5, 2, 3)
-    state = readout(network, joint_gram(factors(network, gaussian_layers(network, np.random.default_rng(0)))))
+    state = readout(
+        network, joint_gram(initial_factors(network, gaussian_layers(network, np.random.default_rng(0))))
+    )
     with pytest.raises(InputError, match="number of outputs"):
         hessian_parts(network, state, RegressionData(np.ones((2, 2)), np.ones((2, 1))))
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from superconsistency.errors import InputError
 from superconsistency.records import NEVER
 from superconsistency.simulations import Ensemble, schedule, simulate, trajectory
 from superconsistency.theory import (
     OBSERVABLES,
     PARAMETRIZATIONS,
+    IsotropicTarget,
     evolve,
     initial_state,
     limit_state,
@@ -172,6 +175,72 @@ def test_a_single_trajectory_stops_at_divergence() -> None:
 def test_an_impossible_ensemble_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         ensemble(**changes)
+
+
+@given(
+    widths=st.lists(st.sampled_from([1, 3, 7, 20, math.inf]), min_size=1, unique=True),
+    rates=st.lists(st.sampled_from([0.01, 0.05, 0.1, 0.2]), min_size=1, unique=True),
+    seeds=st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
+)
+@settings(max_examples=15, deadline=None)
+def test_the_order_in_which_a_grid_is_given_changes_nothing_but_the_records_order(
+    *, widths: list[float], rates: list[float], seeds: list[int]
+) -> None:
+    given_order = ensemble(widths=widths, learning_rates=rates, seeds=seeds)
+    ascending = ensemble(widths=sorted(widths), learning_rates=sorted(rates), seeds=sorted(seeds))
+    record = simulate(given_order, record_at=(0, 5))
+    assert record.identical(simulate(ascending, record_at=(0, 5)))
+    for width in widths:
+        alone = simulate(ensemble(widths=width, learning_rates=rates, seeds=seeds), record_at=(0, 5))
+        np.testing.assert_array_equal(alone["loss"], record["loss"].sel(width=[width]))
+
+
+def test_slices_by_label_select_what_lies_between_whatever_order_was_given() -> None:
+    runs = Ensemble("mup", IsotropicTarget(20, 1.0), (256, 64, 1024), (0.5, 0.1 + 0.2, 1.0), (1, 0))
+    record = simulate(runs, record_at=(0, 5))
+    assert record["loss"].sel(width=slice(64, 1024)).sizes["width"] == 3
+    assert record["loss"].sel(width=slice(64, 256)).sizes["width"] == 2
+    assert float(record["learning_rate"].sel(learning_rate=0.3, method="nearest")) == 0.1 + 0.2
+    assert record["seed"].to_numpy().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learning_rates": (0.3, 0.1 + 0.2)},
+        {"learning_rates": (0.5, 1.0, 0.5 * (1 + 1e-10))},
+        {"widths": (10**12, 10**12 + 1)},
+        {"widths": (math.inf, math.inf)},
+    ],
+)
+def test_two_values_of_an_axis_that_differ_by_rounding_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"(learning rates|widths) is \(") as refused:
+        ensemble(**changes)
+    assert "\n" not in str(refused.value)
+
+
+def test_values_of_an_axis_that_differ_by_more_than_rounding_are_two() -> None:
+    assert len(ensemble(learning_rates=(0.5, 0.5 * (1 + 1e-8))).learning_rates) == 2
+
+
+@pytest.mark.parametrize(
+    "widths", [[16, 64], (64, 16), range(16, 65, 48), np.array([64.0, 16.0]), iter([16, 64])]
+)
+def test_an_axis_may_be_given_in_any_form_and_is_kept_as_plain_numbers(widths: Any) -> None:
+    kept = ensemble(widths=widths).widths
+    assert [(width, type(width)) for width in kept] == [(16, int), (64, int)]
+
+
+def test_one_number_is_one_width_and_one_rate_and_so_many_seeds() -> None:
+    runs = Ensemble("mup", [0.6, 0.8], widths=32, learning_rates=1, seeds=3)
+    assert (runs.widths, runs.learning_rates, runs.seeds) == ((32,), (1.0,), (0, 1, 2))
+    assert isinstance(runs.learning_rates[0], float)
+    assert runs.parametrization == parametrization("mup")
+    assert simulate(runs, record_at=7, quantities="sharpness")["sharpness"].sizes["step"] == 1
+
+
+def test_one_seed_is_a_list_of_one() -> None:
+    assert ensemble(seeds=[3]).seeds == (3,)
 
 
 @pytest.mark.parametrize("steps", [(), (-1, 2), (3, 3), (5, 1)])

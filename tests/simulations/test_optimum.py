@@ -16,7 +16,7 @@ from superconsistency.simulations.optimum import (
     judge_rates,
     largest_rate,
 )
-from superconsistency.stats.width import DEPENDS, INDEPENDENT
+from superconsistency.stats.dependence import DEPENDS, INDEPENDENT
 from superconsistency.theory import IsotropicTarget, parametrization, uniform_target
 
 MUP, NTP, SP = (parametrization(name) for name in ("mup", "ntp", "sp"))

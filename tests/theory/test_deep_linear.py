@@ -348,14 +348,14 @@ def test_the_derivation_rejects_a_wrong_formula_at_its_step_alone(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     label, change = WRONG[name]
-    monkeypatch.setitem(deep.STATED, name, change(deep.STATED[name]))
+    monkeypatch.setitem(deep.DEEP_FORMULAS, name, change(deep.DEEP_FORMULAS[name]))
     assert {step.label for step in deep.one_step_transfer().failing()} == {label}
 
 
 def test_claims_can_fail_and_hold_with_few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "DRAWS", 60)
-    monkeypatch.setattr(claims, "WIDTHS", (128, 256, 512, 1024))
-    monkeypatch.setattr(claims, "TOLERANCE", 0.4)
+    monkeypatch.setattr(claims, "DEEP_DRAWS", 60)
+    monkeypatch.setattr(claims, "DEEP_WIDTHS", (128, 256, 512, 1024))
+    monkeypatch.setattr(claims, "ORDER_TOLERANCE", 0.4)
     monkeypatch.setattr(claims, "_draws", claims._draws.__wrapped__)
     monkeypatch.setitem(catalogue.DERIVATIONS, "one-step", deep.one_step_transfer)
     checks = {claim.id: claim.check for claim in claims.DEEP_CLAIMS}

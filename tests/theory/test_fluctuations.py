@@ -305,7 +305,7 @@ def test_impossible_settings_are_refused(rate: float, steps: Any) -> None:
 
 
 def test_the_derivation_of_the_fluctuations_holds() -> None:
-    derivation = symbolic.fluctuations()
+    derivation = symbolic.fluctuations_derivation()
     assert derivation.holds
     assert derivation.latex
 
@@ -327,15 +327,15 @@ WRONG: dict[str, list[Callable[..., Any]]] = {
 }
 
 
-@pytest.mark.parametrize("statement", symbolic.STATED)
+@pytest.mark.parametrize("statement", symbolic.FLUCTUATION_FORMULAS)
 def test_a_wrong_statement_about_fluctuations_is_refuted(
     statement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for formula in WRONG[statement]:
-        monkeypatch.setitem(symbolic.STATED, statement, formula)
-        assert not symbolic.fluctuations().holds
+        monkeypatch.setitem(symbolic.FLUCTUATION_FORMULAS, statement, formula)
+        assert not symbolic.fluctuations_derivation().holds
 
 
 def test_wrong_gaussian_moments_refute_the_start_of_the_fluctuations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moments, "_gaussian_power", lambda power: 0 if power % 2 else power)
-    assert not symbolic.fluctuations().holds
+    assert not symbolic.fluctuations_derivation().holds

@@ -16,12 +16,12 @@ from superconsistency.theory.generalised import (
     Descent,
     Factors,
     GeneralisedState,
-    Layers,
+    LayerWeights,
     LinearNetwork,
-    advance,
     cross_entropy_gradient,
-    factors,
+    descent_step,
     gaussian_layers,
+    initial_factors,
     joint_gram,
     readout,
     squared_gradient,
@@ -51,7 +51,7 @@ def any_gradient(w: Array) -> Array:
     return w + np.cos(w)
 
 
-def raw_sgd(network: LinearNetwork, layers: Layers, settings: Descent, steps: int) -> GeneralisedState:
+def raw_sgd(network: LinearNetwork, layers: LayerWeights, settings: Descent, steps: int) -> GeneralisedState:
     """Heavy-ball gradient descent on E and V, written out: the oracle."""
     first, second = layers
     rate, m = settings.learning_rate * network.learning_rate_scale, network.multiplier
@@ -85,9 +85,9 @@ def test_the_law_is_heavy_ball_descent_with_weight_decay_on_the_weights(
     network = LinearNetwork(parametrization(name), width, dimension, outputs)
     layers = gaussian_layers(network, np.random.default_rng(seed))
     settings = Descent(rate, momentum, decay)
-    state = factors(network, layers)
+    state = initial_factors(network, layers)
     for _ in range(steps):
-        state = advance(state, network, any_gradient, settings)
+        state = descent_step(state, network, any_gradient, settings)
     assert_agree(read(network, state), raw_sgd(network, layers, settings, steps), 1e-10)
 
 
@@ -101,8 +101,8 @@ def test_one_output_and_whitened_data_give_theorem_5_1(drawn: tuple[Problem, Wei
         inputs=np.sqrt(dimension) * np.eye(dimension),
         targets=np.sqrt(dimension) * problem.target[:, None],
     )
-    state = factors(network, Layers(weights.first, weights.second[:, None]))
-    found = read(network, advance(state, network, gradient, Descent(rate)))
+    state = initial_factors(network, LayerWeights(weights.first, weights.second[:, None]))
+    found = read(network, descent_step(state, network, gradient, Descent(rate)))
     w, e, v = evolve(latent_state(problem, weights), problem, rate)
     assert_agree(found, GeneralisedState(w[:, None], e, v.reshape(1, 1)))
 
@@ -112,11 +112,11 @@ def test_the_joint_gram_matrix_gives_its_own_successor(size: tuple[int, int, int
     dimension, width, outputs = size
     network = LinearNetwork(parametrization("mup"), width, dimension, outputs)
     settings = Descent(0.2, 0.9, 0.01)
-    state = factors(network, gaussian_layers(network, np.random.default_rng(3)))
+    state = initial_factors(network, gaussian_layers(network, np.random.default_rng(3)))
     for _ in range(4):
         gram = joint_gram(state)
         matrix = step_matrix(network, any_gradient(readout(network, gram).w), settings)
-        state = advance(state, network, any_gradient, settings)
+        state = descent_step(state, network, any_gradient, settings)
         np.testing.assert_allclose(joint_gram(state), matrix @ gram @ matrix.T, atol=1e-12)
 
 
@@ -125,12 +125,12 @@ def test_the_gram_matrix_alone_leaves_the_path_of_a_narrow_network_and_the_facto
     layers = gaussian_layers(network, np.random.default_rng(0))
     target = np.random.default_rng(1).standard_normal((4, 3))
     settings = Descent(0.3)
-    state = factors(network, layers)
+    state = initial_factors(network, layers)
     gram = joint_gram(state)
     for _ in range(80):
         matrix = step_matrix(network, readout(network, gram).w - target, settings)
         gram = matrix @ gram @ matrix.T
-        state = advance(state, network, lambda w: w - target, settings)
+        state = descent_step(state, network, lambda w: w - target, settings)
     kept, lost = (np.linalg.eigvalsh(matrix) for matrix in (joint_gram(state), gram))
     assert np.abs(kept[:-1]).max() < 1e-14 * kept[-1]
     assert lost[0] < -1e-11 * lost[-1]
@@ -140,7 +140,7 @@ def test_the_gram_matrix_alone_leaves_the_path_of_a_narrow_network_and_the_facto
 def test_a_network_of_any_width_is_one_of_at_most_inputs_plus_outputs(size: tuple[int, int, int]) -> None:
     dimension, width, outputs = size
     network = LinearNetwork(parametrization("ntp"), width, dimension, outputs)
-    state = factors(network, gaussian_layers(network, np.random.default_rng(0)))
+    state = initial_factors(network, gaussian_layers(network, np.random.default_rng(0)))
     assert state.weights.shape == (dimension + outputs, min(width, dimension + outputs))
 
 
@@ -148,22 +148,24 @@ def test_rotating_the_neurons_changes_nothing() -> None:
     network = LinearNetwork(parametrization("sp"), 4, 3, 2)
     first, second = gaussian_layers(network, np.random.default_rng(0))
     turn = orthogonal(4, 1)
-    states = [factors(network, Layers(first @ q, q.T @ second)) for q in (np.eye(4), turn)]
+    states = [initial_factors(network, LayerWeights(first @ q, q.T @ second)) for q in (np.eye(4), turn)]
     for _ in range(5):
-        states = [advance(state, network, any_gradient, Descent(0.05, 0.9)) for state in states]
+        states = [descent_step(state, network, any_gradient, Descent(0.05, 0.9)) for state in states]
     assert_agree(read(network, states[0]), read(network, states[1]))
 
 
 def test_weight_decay_scaled_with_the_width_leaves_no_width_under_mup() -> None:
     base = parametrization("mup")
     narrow, wide = LinearNetwork(base, 5, 3, 2), LinearNetwork(base, 20, 3, 2)
-    start = factors(narrow, gaussian_layers(narrow, np.random.default_rng(0)))
+    start = initial_factors(narrow, gaussian_layers(narrow, np.random.default_rng(0)))
     after = [
-        advance(start, network, any_gradient, Descent(0.1, 0.9, 0.2 / network.learning_rate_scale))
+        descent_step(start, network, any_gradient, Descent(0.1, 0.9, 0.2 / network.learning_rate_scale))
         for network in (narrow, wide)
     ]
     np.testing.assert_allclose(after[0].weights, after[1].weights, rtol=1e-13)
-    unscaled = [advance(start, network, any_gradient, Descent(0.1, 0.9, 0.2)) for network in (narrow, wide)]
+    unscaled = [
+        descent_step(start, network, any_gradient, Descent(0.1, 0.9, 0.2)) for network in (narrow, wide)
+    ]
     assert np.abs(unscaled[0].weights - unscaled[1].weights).max() > 0.1
 
 
@@ -206,14 +208,14 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, float], mes
 
 def test_shapes_and_labels_that_do_not_fit_are_refused() -> None:
     network = LinearNetwork(parametrization("mup"), 2, 3, 2)
-    state = factors(network, gaussian_layers(network, np.random.default_rng(0)))
+    state = initial_factors(network, gaussian_layers(network, np.random.default_rng(0)))
     x, w = np.ones((4, 3)), np.ones((3, 2))
     with pytest.raises(InputError, match="shape of the gradient"):
-        advance(state, network, lambda w: w.T, Descent(0.1))
+        descent_step(state, network, lambda w: w.T, Descent(0.1))
     with pytest.raises(InputError, match="shape of the gradient"):
         step_matrix(network, w.T, Descent(0.1))
     with pytest.raises(InputError, match="shape of V"):
-        factors(network, Layers(np.ones((3, 2)), np.ones((2, 1))))
+        initial_factors(network, LayerWeights(np.ones((3, 2)), np.ones((2, 1))))
     with pytest.raises(InputError, match="shape of the inputs"):
         squared_gradient(w, np.ones((0, 3)), np.ones((0, 2)))
     with pytest.raises(InputError, match="shape of the targets"):
@@ -225,7 +227,7 @@ def test_shapes_and_labels_that_do_not_fit_are_refused() -> None:
 
 
 def test_the_derivation_holds_and_every_step_has_words_and_latex() -> None:
-    found = symbolic.generalised()
+    found = symbolic.generalised_derivation()
     assert found.holds
     assert not found.failing()
     assert {"gradient", "w", "e", "v", "momentum", "theorem-5.1", "width-mup"} <= {
@@ -260,8 +262,8 @@ LABELS = {
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_the_derivation_rejects_a_wrong_formula(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(symbolic, "ENTRY_SIZES", ((1, 2, 2),))
-    monkeypatch.setitem(symbolic.STATED, name, MUTATIONS[name])
-    failing = symbolic.generalised().failing()
+    monkeypatch.setitem(symbolic.GENERALISED_FORMULAS, name, MUTATIONS[name])
+    failing = symbolic.generalised_derivation().failing()
     assert failing
     assert {step.label for step in failing} == LABELS.get(name, {step.label for step in failing})
     if name == "generalised-gradient":
@@ -284,7 +286,7 @@ def test_the_derived_matrix_is_the_one_that_is_run() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generalised, "SHAPES", ((4, 1), (2, 6)))
-    monkeypatch.setattr(generalised, "CASES", (generalised.CASES[0], generalised.CASES[-1]))
+    monkeypatch.setattr(generalised, "RECIPES", (generalised.RECIPES[0], generalised.RECIPES[-1]))
 
 
 @pytest.mark.usefixtures("short")
@@ -297,9 +299,9 @@ def test_the_claim_holds_from_another_seed() -> None:
 @pytest.mark.usefixtures("short")
 def test_the_claim_fails_where_the_law_forgets_the_weight_decay(monkeypatch: pytest.MonkeyPatch) -> None:
     def forgetful(state: Factors, network: LinearNetwork, gradient: Any, settings: Descent) -> Factors:
-        return advance(state, network, gradient, Descent(settings.learning_rate, settings.momentum))
+        return descent_step(state, network, gradient, Descent(settings.learning_rate, settings.momentum))
 
-    monkeypatch.setattr(generalised, "advance", forgetful)
+    monkeypatch.setattr(generalised, "descent_step", forgetful)
     assert generalised._network(Settings(), lambda _: None).verdict is Verdict.REFUTED
 
 

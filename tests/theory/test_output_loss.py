@@ -119,17 +119,17 @@ def _symmetric(p: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "formula", "label"),
     [
-        ("25", symbolic.STATED["25-published"], "sign"),
-        ("26", symbolic.STATED["26-published"], "shapes"),
-        ("D-limit", symbolic.STATED["D-limit-published"], "cross-entropy"),
+        ("25", symbolic.OUTPUT_FORMULAS["25-published"], "sign"),
+        ("26", symbolic.OUTPUT_FORMULAS["26-published"], "shapes"),
+        ("D-limit", symbolic.OUTPUT_FORMULAS["D-limit-published"], "cross-entropy"),
         ("27", _symmetric, ""),
     ],
 )
 def test_the_derivation_rejects_what_is_printed_and_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch, name: str, formula: Any, label: str
 ) -> None:
-    monkeypatch.setattr(symbolic, "CLASSES", (2,))
-    monkeypatch.setitem(symbolic.STATED, name, formula)
+    monkeypatch.setattr(symbolic, "CLASS_COUNTS", (2,))
+    monkeypatch.setitem(symbolic.OUTPUT_FORMULAS, name, formula)
     assert label in {step.label for step in symbolic.appendix_d().failing()}
 
 
@@ -148,11 +148,11 @@ def test_the_claims_reach_their_verdicts(check: Any, verdict: Verdict, seed: int
 
 
 def test_a_hessian_that_is_wrong_in_one_entry_fails_the_comparison_of_spectra() -> None:
-    network = output.squared_network(output.SIZES[0], 0)
+    network = output.squared_network(output.NETWORK_SIZES[0], 0)
     wrong = network.loss_hessian.copy()
     wrong[0, 0] += 1e-3
-    assert output.spectrum_error(network) <= output.TOLERANCE
-    assert output.spectrum_error(network._replace(loss_hessian=wrong)) > output.TOLERANCE
+    assert output.spectrum_error(network) <= output.SPECTRUM_TOLERANCE
+    assert output.spectrum_error(network._replace(loss_hessian=wrong)) > output.SPECTRUM_TOLERANCE
 
 
 def test_the_cross_entropy_claim_fails_for_an_output_hessian_as_printed(
@@ -165,7 +165,7 @@ def test_the_cross_entropy_claim_fails_for_an_output_hessian_as_printed(
 def test_the_sign_claim_fails_where_the_printed_sign_is_right(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    network = output.squared_network(output.SIZES[0], 0)
+    network = output.squared_network(output.NETWORK_SIZES[0], 0)
     curvature = network.curvature._replace(models=-network.curvature.models)
     monkeypatch.setattr(output, "squared_network", lambda *_: network._replace(curvature=curvature))
     assert output._sign(Settings(), lambda _: None).verdict is Verdict.REFUTED

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sympy as sp
 from superconsistency.theory.symbolic import plane
-from superconsistency.theory.symbolic.published_formulas import STATED, cubic_cycles
+from superconsistency.theory.symbolic.published_formulas import PUBLISHED_FORMULAS, cubic_cycles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from superconsistency.theory.symbolic import Derivation
 
 DERIVATIONS: dict[str, Callable[[], Derivation]] = {
-    "planar": plane.planar,
+    "planar": plane.planar_derivation,
     "planar-sharpness": plane.planar_sharpness_derivation,
     "universal": plane.universal,
     "cubic": plane.cubic,
@@ -30,7 +30,7 @@ def test_a_derivation_of_the_plane_holds_and_can_be_printed(name: str) -> None:
 
 
 def _wrong_entry(name: str, position: int) -> Callable[..., Any]:
-    right = STATED[name]
+    right = PUBLISHED_FORMULAS[name]
 
     def formula(*symbols: Any) -> Any:
         parts = list(right(*symbols))
@@ -56,20 +56,20 @@ def _wrong_entry(name: str, position: int) -> Callable[..., Any]:
 def test_a_derivation_rejects_a_wrong_formula(
     monkeypatch: pytest.MonkeyPatch, derivation: str, stated: str, position: int, label: str
 ) -> None:
-    monkeypatch.setitem(STATED, stated, _wrong_entry(stated, position))
+    monkeypatch.setitem(PUBLISHED_FORMULAS, stated, _wrong_entry(stated, position))
     failing = DERIVATIONS[derivation]().failing()
     assert label in {step.label for step in failing}
 
 
 def test_a_planar_law_that_is_wrong_leaves_the_form_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STATED, "planar", _wrong_entry("planar", 0))
-    found = plane.planar()
+    monkeypatch.setitem(PUBLISHED_FORMULAS, "planar", _wrong_entry("planar", 0))
+    found = plane.planar_derivation()
     assert [step.label for step in found.failing()] == ["a"]
     assert found.failing("form") == []
 
 
 def test_a_wrong_distance_to_the_target_fails_every_sector(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STATED, "planar-sharpness", _wrong_entry("planar-sharpness", 2))
+    monkeypatch.setitem(PUBLISHED_FORMULAS, "planar-sharpness", _wrong_entry("planar-sharpness", 2))
     labels = {step.label for step in plane.planar_sharpness_derivation().failing()}
     assert {"", "along", "across", "rho"} <= labels
 
@@ -85,7 +85,7 @@ def test_every_statement_about_the_cubic_can_fail(monkeypatch: pytest.MonkeyPatc
         stated[name] = (lambda x: right(x) + x**2 / 100) if name == "map" else right + sp.Rational(1, 100)
         return stated
 
-    monkeypatch.setitem(STATED, "cubic", wrong)
+    monkeypatch.setitem(PUBLISHED_FORMULAS, "cubic", wrong)
     assert not plane.cubic().holds
 
 
@@ -96,4 +96,4 @@ def test_a_law_that_leaves_the_plane_is_noticed(monkeypatch: pytest.MonkeyPatch)
 
     right = plane._ansatz  # the one place where the form is written
     monkeypatch.setattr(plane, "_ansatz", ansatz)
-    assert "form" in {step.label for step in plane.planar().failing()}
+    assert "form" in {step.label for step in plane.planar_derivation().failing()}

@@ -128,7 +128,7 @@ def test_the_published_jacobian_differs_by_the_printed_term_alone() -> None:
 
 def test_the_published_orders_of_sp_are_the_printed_ones() -> None:
     """App. C.3.2 as printed: Var e_ij = O(N), Var v = O(N^-2)."""
-    assert start.STATED["C.3.2"]() == {"e_ii": 1, "e_ij": 1, "v": -2}
+    assert start.START_FORMULAS["C.3.2"]() == {"e_ii": 1, "e_ij": 1, "v": -2}
 
 
 @pytest.mark.parametrize("factor", [1.0, 1e10, 1e200])

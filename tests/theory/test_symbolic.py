@@ -10,7 +10,7 @@ from superconsistency.theory import PARAMETRIZATIONS, derivation, parametrizatio
 from superconsistency.theory.symbolic import DERIVATIONS, Derivation, Step, hessian, laws
 from superconsistency.theory.symbolic.core import KAPPA, D, coefficient, nothing_left
 from superconsistency.theory.symbolic.noncommutative import normal_form, words_left
-from superconsistency.theory.symbolic.published_formulas import STATED, Law, theorem_5_1
+from superconsistency.theory.symbolic.published_formulas import PUBLISHED_FORMULAS, Law, theorem_5_1_formula
 
 
 @pytest.mark.parametrize("name", DERIVATIONS)
@@ -65,7 +65,7 @@ def _wrong(quantity: str, change: Any) -> Any:
     """Theorem 5.1 with one seeded error."""
 
     def formula(state: Law, target: Any, eta0: Any, coupling: Any) -> Law:
-        law = theorem_5_1(state, target, eta0, coupling)
+        law = theorem_5_1_formula(state, target, eta0, coupling)
         return law._replace(**{quantity: getattr(law, quantity) + change(state, target, eta0, coupling)})
 
     return formula
@@ -81,7 +81,7 @@ ERRORS = {
 @pytest.mark.parametrize("quantity", ERRORS)
 def test_both_derivations_reject_a_wrong_formula(quantity: str, monkeypatch: pytest.MonkeyPatch) -> None:
     formula = _wrong(quantity, ERRORS[quantity])
-    monkeypatch.setitem(STATED, "5.1", formula)
+    monkeypatch.setitem(PUBLISHED_FORMULAS, "5.1", formula)
     failing = derivation("5.1").failing()
     assert [step.label for step in failing] == [quantity, quantity]
     entries = laws.component_law(2, 3).difference(formula)
@@ -90,7 +90,7 @@ def test_both_derivations_reject_a_wrong_formula(quantity: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("size", laws.COMPONENT_SIZES)
 def test_theorem_5_1_follows_entry_by_entry(size: tuple[int, int]) -> None:
-    assert laws.component_law(*size).difference(theorem_5_1) == {"w": 0, "e": 0, "v": 0}
+    assert laws.component_law(*size).difference(theorem_5_1_formula) == {"w": 0, "e": 0, "v": 0}
 
 
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
@@ -123,14 +123,16 @@ def test_the_sharpness_equation_holds_for_numbers() -> None:
         if abs(value) < 1e-9 or abs(value**2 - rho2) < 1e-9:
             continue
         state = Law(sp.Matrix(w), sp.Matrix(e), sp.Matrix([[v]]))
-        factor, matrix = STATED["exact-sharpness"](state, sp.Matrix(residual), kappa**2, value)
+        factor, matrix = PUBLISHED_FORMULAS["exact-sharpness"](state, sp.Matrix(residual), kappa**2, value)
         solutions = np.linalg.eigvalsh(np.array(matrix, dtype=float)) - factor(v, rho2)
         assert np.abs(solutions).min() == pytest.approx(0, abs=1e-10)
 
 
 def test_the_residual_part_is_symmetric() -> None:
-    other = hessian.Direction(sp.MatrixSymbol("C", *hessian.A.shape), sp.MatrixSymbol("d", *hessian.B.shape))
-    here = hessian.Direction(hessian.A, hessian.B)
+    other = hessian.Direction(
+        sp.MatrixSymbol("C", *hessian.A_MATRIX.shape), sp.MatrixSymbol("d", *hessian.B_VECTOR.shape)
+    )
+    here = hessian.Direction(hessian.A_MATRIX, hessian.B_VECTOR)
     left, right = hessian.residual_part(here), hessian.residual_part(other)
     # <other, R here> = <here, R other>: kappa (r.C b + d.A^T r) from either side
     one = laws.RESIDUAL.T * other.first * here.second * KAPPA + other.second.T * left.second

@@ -132,7 +132,7 @@ def left(derivation: Derivation, label: str) -> bool:
     return bool(derivation.failing(label))
 
 
-@pytest.mark.parametrize("derive", [start.proposition_c_1, start.standard_start, start.wishart])
+@pytest.mark.parametrize("derive", [start.proposition_c_1, start.standard_start, start.wishart_derivation])
 def test_the_derivations_of_the_start_hold_and_are_checked(derive: Callable[[], Derivation]) -> None:
     derivation = derive()
     assert derivation.holds
@@ -147,7 +147,7 @@ def test_wrong_gaussian_moments_refute_every_statement_about_the_start(
     assert left(published, "bounds")
     assert left(published, "sharp")
     assert left(start.standard_start(), "sharp")
-    assert not start.wishart().holds
+    assert not start.wishart_derivation().holds
 
 
 def test_a_bound_that_is_too_small_is_refuted_and_leaves_the_variances_alone(
@@ -157,7 +157,7 @@ def test_a_bound_that_is_too_small_is_refuted_and_leaves_the_variances_alone(
         stated = start.proposition_c_1_as_stated(name)
         return stated._replace(bound=stated.bound / (2 * D))
 
-    monkeypatch.setitem(start.STATED, "C.1", tight)
+    monkeypatch.setitem(start.START_FORMULAS, "C.1", tight)
     derivation = start.proposition_c_1()
     assert {step.text.split(",")[1].split()[0] for step in derivation.failing("bounds")} == {"v", "e_ii"}
     assert not left(derivation, "sharp")
@@ -177,16 +177,16 @@ WRONG: dict[str, tuple[Callable[..., Any], Callable[[], Derivation], str]] = {
         "sharp",
     ),
     "sp-first-step": (lambda eta, r, d: -2 * eta * r / d, start.standard_start, "first-step"),
-    "wishart": (lambda deltas: deltas[0] * deltas[1], start.wishart, ""),
+    "wishart": (lambda deltas: deltas[0] * deltas[1], start.wishart_derivation, ""),
 }
 
 
-@pytest.mark.parametrize("statement", start.STATED)
+@pytest.mark.parametrize("statement", start.START_FORMULAS)
 def test_a_wrong_statement_about_the_start_is_refuted(
     statement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     formula, derive, label = WRONG[statement]
-    monkeypatch.setitem(start.STATED, statement, formula)
+    monkeypatch.setitem(start.START_FORMULAS, statement, formula)
     assert left(derive(), label)
 
 

@@ -14,7 +14,7 @@ from . import (
     laws,
     output,
     plane,
-    sharpness,
+    sharpness_equation,
     stability,
     start,
 )
@@ -35,25 +35,25 @@ DERIVATIONS: Mapping[str, Callable[[], Derivation]] = {
     "C.3.2": start.standard_start,
     "D": output.appendix_d,
     "congruence": laws.congruence,
-    "generalised": generalised.generalised,
-    "exact-sharpness": sharpness.exact_sharpness,
+    "generalised": generalised.generalised_derivation,
+    "exact-sharpness": sharpness_equation.exact_sharpness,
     "invariant-subspace": hessian.invariant_subspace,
-    "observables": hessian.observables,
+    "observables": hessian.observables_derivation,
     "eta-max": stability.largest_stable_rate,
-    "planar": plane.planar,
+    "planar": plane.planar_derivation,
     "planar-sharpness": plane.planar_sharpness_derivation,
     "universal": plane.universal,
     "cubic": plane.cubic,
     "flow": flow.flow_integrals,
     "flow-sharpness": flow.flow_sharpness,
-    "wishart": start.wishart,
-    "fluctuations": fluctuations.fluctuations,
+    "wishart": start.wishart_derivation,
+    "fluctuations": fluctuations.fluctuations_derivation,
     "one-step": deep.one_step_transfer,
 }
 """Derivations by the number of the statement, or by its name where it has none."""
 
 
-def derivation(name: str) -> Derivation:
+def build_derivation(name: str) -> Derivation:
     """A derivation, made anew.
 
     Raises

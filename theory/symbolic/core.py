@@ -21,6 +21,12 @@ MULTIPLIER = sp.Symbol("m", positive=True)
 """Output multiplier, `w = m E V`; the learning-rate scale is `gamma^2 = kappa/m`, Gram scale `kappa m`."""
 T = sp.Symbol("t", real=True)
 """Parameter that is differentiated in."""
+U = sp.MatrixSymbol("u", D, 1)
+"""`w*/|w*|`, a unit vector."""
+A = sp.Symbol("a", real=True)
+"""End-to-end map along the target, `w.u`."""
+P, S = sp.symbols("p s", positive=True)
+"""Common norm of the layers on the plane; `|w*|`."""
 
 
 @dataclass(frozen=True)

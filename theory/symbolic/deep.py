@@ -17,14 +17,14 @@ from .moments import gaussian_mean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-N = sp.Symbol("n", integer=True, positive=True)
+DEEP_WIDTH = sp.Symbol("n", integer=True, positive=True)
 """Width of the deep network."""
-SIZES = ((1, 2, 2), (2, 2, 2), (3, 2, 1))
+DEEP_ENTRY_SIZES = ((1, 2, 2), (2, 2, 2), (3, 2, 1))
 """Sizes (L, n, m) of the entry-by-entry checks."""
 
 ETA = sp.Symbol("eta", positive=True)
 """Effective rate of the trained layers."""
-DEPTH, SAMPLES = sp.symbols("L m", integer=True, positive=True)
+LAYERS, SAMPLES = sp.symbols("L m", integer=True, positive=True)
 """Number of trained layers, and of examples."""
 
 
@@ -67,7 +67,7 @@ def second_rate(width: Any, overlap: Any) -> Any:
     return 2 * sp.sqrt(width) / overlap
 
 
-STATED: dict[str, Callable[..., Any]] = {
+DEEP_FORMULAS: dict[str, Callable[..., Any]] = {
     "one-step-gradient": gradient,
     "one-step": one_step,
     "one-step-moments": coefficient_moments,
@@ -111,7 +111,7 @@ def _gradient_gap(size: tuple[int, int, int]) -> int:
     network, samples = _network(*size), size[2]
     residual = network.outputs - sp.Matrix(sp.symbols(f"y_:{samples}"))
     loss = residual.dot(residual) / (2 * samples)
-    stated = STATED["one-step-gradient"]
+    stated = DEEP_FORMULAS["one-step-gradient"]
     pairs = zip(network.layers, network.backward, network.features, strict=False)
     return sum(
         _differing(layer.applyfunc(lambda entry: sp.diff(loss, entry)) - stated(back, before, residual))
@@ -135,7 +135,7 @@ def _step_gap(size: tuple[int, int, int]) -> int:
         carried = [*(layers[k] * vector for vector in carried), backward[k]]
     slopes = [features[k].T * inward[k] for k in range(depth)]
     norms = [vector.dot(vector) for vector in backward]
-    stated = STATED["one-step"](outputs, slopes, crossings, norms, ETA)
+    stated = DEEP_FORMULAS["one-step"](outputs, slopes, crossings, norms, ETA)
     return _differing(stepped.T * backward[-1] - stated)
 
 
@@ -150,14 +150,14 @@ def _exact_steps() -> tuple[Step, ...]:
     beta, q, g, s = (sp.IndexedBase(name) for name in ("beta", "q", "g", "s"))
     index, other = sp.symbols("l j", integer=True)
     ahead = q[index] - eta * sp.Sum(s[index, other] * g[other], (other, 1, index - 1))
-    sizes = ", ".join(map(str, SIZES))
+    sizes = ", ".join(map(str, DEEP_ENTRY_SIZES))
     return (
         Step(
             "The network is f = V^T W_L .. W_1 W_0 X and its loss sum_i (f_i - y_i)^2 / (2 m); W_1 .. W_L "
             "are trained. With a_l = W_l .. W_0 X, b_l = W_(l+1)^T .. W_L^T V and chi = f_0 - y the "
             "gradient in W_l is b_l c_l^T with c_l = a_(l-1) chi / m: rank one. Entry by entry at (L, n, "
             f"m) = {sizes}; the number of entries that differ is checked to be zero.",
-            left_over=[_gradient_gap(size) for size in SIZES],
+            left_over=[_gradient_gap(size) for size in DEEP_ENTRY_SIZES],
             label="gradient",
         ),
         Step(
@@ -171,14 +171,14 @@ def _exact_steps() -> tuple[Step, ...]:
             "Above layer l the added part meets V^T W_L .. W_(l+1) = b_l^T, so with beta_l = |b_l|^2 f_1 "
             "is a polynomial of degree L in eta, and the loss one of degree 2 L. Stepped minus stated, "
             "checked at the same sizes.",
-            sp.Eq(f1, f0 - eta * sp.Sum(beta[index] * g[index], (index, 1, DEPTH)), evaluate=False),
-            [_step_gap(size) for size in SIZES],
+            sp.Eq(f1, f0 - eta * sp.Sum(beta[index] * g[index], (index, 1, LAYERS)), evaluate=False),
+            [_step_gap(size) for size in DEEP_ENTRY_SIZES],
             label="polynomial",
         ),
         Step(
             "Since b_l^T a_l = f_0 for every l, checked at the same sizes, neighbouring layers cross by "
             "s_(l,l-1) = chi.f_0 / m.",
-            left_over=[_neighbour_gap(size) for size in SIZES],
+            left_over=[_neighbour_gap(size) for size in DEEP_ENTRY_SIZES],
             label="crossing",
         ),
     )
@@ -190,14 +190,14 @@ def _moment_step() -> Step:
     p, q, r = sp.symbols("p q r", real=True)
     pair, unit = p * x * (q * x + r * z), {x: sp.Integer(1), z: sp.Integer(1)}
     means, squares = [], []
-    for summand, variances in ((pair, unit), (v**2, {v: N**-2})):
+    for summand, variances in ((pair, unit), (v**2, {v: DEEP_WIDTH**-2})):
         mean, square = (gaussian_mean(power, variances) for power in (summand, summand**2))
-        means.append(N * mean)
-        squares.append(N * square + N * (N - 1) * mean**2)
+        means.append(DEEP_WIDTH * mean)
+        squares.append(DEEP_WIDTH * square + DEEP_WIDTH * (DEEP_WIDTH - 1) * mean**2)
     mean, variance = means[0] * means[1], squares[0] * squares[1] - (means[0] * means[1]) ** 2
-    stated = STATED["one-step-moments"](N, p**2, q**2 + r**2, p * q)
+    stated = DEEP_FORMULAS["one-step-moments"](DEEP_WIDTH, p**2, q**2 + r**2, p * q)
     kernel = sp.symbols("K_ii K_jj K_ij")
-    shown = coefficient_moments(N, *kernel)[1]
+    shown = coefficient_moments(DEEP_WIDTH, *kernel)[1]
     return Step(
         "How large are they? Take L = 1 under muP, V_k of variance 1/n^2. Rows of a_0 are independent with "
         "covariance K = X^T X / d: a_ki = p x and a_kj = q x + r z with p^2 = K_ii, p q = K_ij, "
@@ -225,13 +225,13 @@ def _order_steps() -> list[Step]:
     for name, table in READINGS.items():
         variance = Fraction(effective_scales(table).readout_variance.exponent("width"))
         cost = -variance / 2 - Fraction(3, 2)
-        gap = cost - STATED["one-step-order"](name)
+        gap = cost - DEEP_FORMULAS["one-step-order"](name)
         steps.append(
             Step(
                 f"{table.title}: sigma^2 has the exponent {variance}, so that cost is this power of n "
                 "(checked: the exponent); it vanishes, and the loss tends to a quadratic on every bounded "
                 "interval.",
-                N ** sp.Rational(cost.numerator, cost.denominator),
+                DEEP_WIDTH ** sp.Rational(cost.numerator, cost.denominator),
                 gap,
                 label="order",
             )
@@ -244,14 +244,14 @@ def _limit_steps() -> tuple[Step, ...]:
     chi = sp.Matrix(sp.symbols("chi_1:3", real=True))
     k11, k12, k22 = sp.symbols("K_11 K_12 K_22", real=True)
     kernel = sp.Matrix([[k11, k12], [k12, k22]])
-    after = chi - rate * DEPTH * kernel * chi / 2
+    after = chi - rate * LAYERS * kernel * chi / 2
     slope = sp.diff(after.dot(after) / 4, rate)
     best = sp.solve(slope, rate, dict=True)[0][rate] if slope.has(rate) else sp.nan
     form, square = sp.symbols("a b", positive=True)
-    stated = STATED["one-step-limit"](chi, kernel, DEPTH)
+    stated = DEEP_FORMULAS["one-step-limit"](chi, kernel, LAYERS)
     overlap, direction = sp.symbols("phi k", positive=True)
-    valley = STATED["one-step-second"](N, overlap)
-    moved = -2 * valley * direction + valley**2 * overlap / sp.sqrt(N) * direction
+    valley = DEEP_FORMULAS["one-step-second"](DEEP_WIDTH, overlap)
+    moved = -2 * valley * direction + valley**2 * overlap / sp.sqrt(DEEP_WIDTH) * direction
     return (
         Step(
             "Let t = eta sigma^2 n^2 be the step in that unit. Each of L layers adds -t K chi / m, so the "
@@ -260,7 +260,7 @@ def _limit_steps() -> tuple[Step, ...]:
             "checked with all symbols of m = 2. Under muP f_0 -> 0 and chi -> -y, a number; otherwise f_0 "
             "stays random, N(0, K), and so does the limit, unless K is a multiple of the identity, as for "
             "m = 1.",
-            sp.Eq(rate, SAMPLES * form / (DEPTH * square), evaluate=False),
+            sp.Eq(rate, SAMPLES * form / (LAYERS * square), evaluate=False),
             sp.simplify(best - stated),
             label="limit",
         ),
@@ -305,8 +305,8 @@ def _reading_steps() -> list[Step]:
             Step(
                 f"{table.title}: the effective rate is eta0 n^({scale}) and sigma^2 is n^({variance}), so "
                 "the best eta0, t over eta sigma^2 n^2 / eta0, is the limit of t times this power of n.",
-                N ** sp.Rational(order.numerator, order.denominator),
-                order - STATED["one-step-readings"](name),
+                DEEP_WIDTH ** sp.Rational(order.numerator, order.denominator),
+                order - DEEP_FORMULAS["one-step-readings"](name),
                 label="readings",
             )
         )
@@ -316,7 +316,7 @@ def _reading_steps() -> list[Step]:
 def one_step_transfer() -> Derivation:
     """The best rate of one step: its polynomial, its limit under muP, SP and four readings of NTP."""
     steps = (*_exact_steps(), _moment_step(), *_order_steps(), *_limit_steps(), *_reading_steps())
-    orders = {name: STATED["one-step-readings"](name) for name in READINGS}
+    orders = {name: DEEP_FORMULAS["one-step-readings"](name) for name in READINGS}
     return Derivation(
         "one-step",
         "On bounded intervals the best rate of one step in a deep linear network tends to a constant under "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sympy as sp
 from sympy.matrices.expressions.blockmatrix import block_collapse
 
-from .core import ETA0, KAPPA, LAMBDA, D, Derivation, N, Step, coefficient
+from .core import ETA0, KAPPA, LAMBDA, A, D, Derivation, N, P, S, Step, U, coefficient
 from .laws import RESIDUAL, STATE, TARGET, congruence
 from .noncommutative import Word, normal_form
 from .published_formulas import Law
@@ -15,13 +15,13 @@ from .published_formulas import Law
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COUPLING = sp.Symbol("c", positive=True)
+COUPLING_SYMBOL = sp.Symbol("c", positive=True)
 """`kappa^2`; 1/D under muP, 1/(N D) under NTP."""
 START = sp.MatrixSymbol("w_0", D, 1)
 """`w0`, end-to-end map at the start."""
-A, A0, G = sp.symbols("a a_0 g", real=True)
-P, S, B = sp.symbols("p s b", positive=True)
-"""Along the target: a, its start a0, and p; s = |w*|, b = |w0|, g = w*.w0."""
+A0, G = sp.symbols("a_0 g", real=True)
+B = sp.Symbol("b", positive=True)
+"""Start a0 of a, and g = w*.w0; b = |w0|."""
 
 
 class Integrals(NamedTuple):
@@ -70,7 +70,7 @@ def final_state(target: Any, start: Any, top: Any) -> FinalState:
     """The end of the flow; `top` stands for the largest eigenvalue in the sharpness."""
     return FinalState(
         mup=2 * sp.sqrt(1 / D**2 + S**2 / D),
-        planar=1 / D**2 + COUPLING * (S**2 - A0**2),
+        planar=1 / D**2 + COUPLING_SYMBOL * (S**2 - A0**2),
         first=D / 2 * (target * target.T - start * start.T),
         second=D / 2 * (target.T * target - start.T * start),
         top=(S**2 - B**2) / 2 + sp.sqrt(((S**2 + B**2) / 2) ** 2 - G**2),
@@ -78,7 +78,7 @@ def final_state(target: Any, start: Any, top: Any) -> FinalState:
     )
 
 
-STATED: dict[str, Callable[..., Any]] = {"flow": integrals, "flow-sharpness": final_state}
+FLOW_FORMULAS: dict[str, Callable[..., Any]] = {"flow": integrals, "flow-sharpness": final_state}
 """Stated formulas by statement."""
 
 
@@ -117,7 +117,7 @@ def _difference(left: Any, right: Any) -> dict[Any, Any]:
 
 def flow_integrals() -> Derivation:
     """The flow conserves the spectrum of `S J`; gradient descent moves its trace at second order."""
-    stated = STATED["flow"](STATE, RESIDUAL, ETA0, KAPPA**2)
+    stated = FLOW_FORMULAS["flow"](STATE, RESIDUAL, ETA0, KAPPA**2)
     law = congruence().result
     inside = {RESIDUAL: STATE.w - TARGET}
     descent = trace(law["e"] - STATE.e) - (law["v"] - STATE.v)
@@ -210,8 +210,8 @@ def _blocks(left: Any, right: Any) -> list[Any]:
 def flow_sharpness() -> Derivation:
     """Where the flow ends: exactly on the plane, and to first order in 1/N from any `w0` under NTP."""
     top = sp.Symbol("lambda_+", real=True)
-    stated = STATED["flow-sharpness"](TARGET, START, top)
-    flow_stated = STATED["flow"](STATE, RESIDUAL, ETA0, KAPPA**2)
+    stated = FLOW_FORMULAS["flow-sharpness"](TARGET, START, top)
+    flow_stated = FLOW_FORMULAS["flow"](STATE, RESIDUAL, ETA0, KAPPA**2)
     steps = (
         *flow_steps(flow_stated),
         Step(
@@ -234,14 +234,13 @@ def flow_sharpness() -> Derivation:
 
 def _planar_steps(stated: FinalState) -> tuple[Step, ...]:
     """The plane, for any coupling."""
-    rate_a, rate_p = -2 * P * (A - S), -2 * COUPLING * A * (A - S)
-    u = sp.MatrixSymbol("u", D, 1)
+    rate_a, rate_p = -2 * P * (A - S), -2 * COUPLING_SYMBOL * A * (A - S)
     on_plane = {
-        STATE.w: A * u,
-        STATE.e: sp.Identity(D) / D + (P - 1 / D) * u * u.T,
+        STATE.w: A * U,
+        STATE.e: sp.Identity(D) / D + (P - 1 / D) * U * U.T,
         STATE.v: P * sp.Identity(1),
-        RESIDUAL: (A - S) * u,
-        KAPPA: sp.sqrt(COUPLING),
+        RESIDUAL: (A - S) * U,
+        KAPPA: sp.sqrt(COUPLING_SYMBOL),
     }
     rates = [_unit(normal_form(part.subs(on_plane))) for part in _rates()]
     expected = (
@@ -249,7 +248,7 @@ def _planar_steps(stated: FinalState) -> tuple[Step, ...]:
         {Word((), ("u", "u'")): rate_p},
         {Word((), ()): rate_p},
     )
-    conserved = P * rate_p - COUPLING * A * rate_a
+    conserved = P * rate_p - COUPLING_SYMBOL * A * rate_a
     end = stated.planar
     return (
         Step(
@@ -262,7 +261,7 @@ def _planar_steps(stated: FinalState) -> tuple[Step, ...]:
         Step(
             "It conserves p^2 - c a^2, which is positive at the start where kappa |a0| < 1/D; so p stays "
             "positive, bounded below, and a tends to s.",
-            P**2 - COUPLING * A**2,
+            P**2 - COUPLING_SYMBOL * A**2,
             sp.expand(conserved),
             label="planar",
         ),
@@ -270,13 +269,13 @@ def _planar_steps(stated: FinalState) -> tuple[Step, ...]:
             "At the end a = s, which gives p. The sharpness is 2p along the target and p + 1/D across it (D "
             "> 1).",
             sp.Eq(P**2, end, evaluate=False),
-            sp.expand(end - COUPLING * S**2 - (1 / D**2 - COUPLING * A0**2)),
+            sp.expand(end - COUPLING_SYMBOL * S**2 - (1 / D**2 - COUPLING_SYMBOL * A0**2)),
             label="planar",
         ),
         Step(
             "Under muP c = 1/D and w0 = 0: p grows, so 2p is the larger.",
             stated.mup,
-            sp.expand(stated.mup**2 - 4 * end.subs({COUPLING: 1 / D, A0: 0})),
+            sp.expand(stated.mup**2 - 4 * end.subs({COUPLING_SYMBOL: 1 / D, A0: 0})),
             label="mup",
         ),
     )
@@ -284,7 +283,7 @@ def _planar_steps(stated: FinalState) -> tuple[Step, ...]:
 
 def _rates() -> Law:
     """The flow as stated."""
-    rates: Law = STATED["flow"](STATE, RESIDUAL, ETA0, KAPPA**2).rates
+    rates: Law = FLOW_FORMULAS["flow"](STATE, RESIDUAL, ETA0, KAPPA**2).rates
     return rates
 
 

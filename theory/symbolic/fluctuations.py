@@ -9,17 +9,17 @@ import sympy as sp
 from ..fluctuations import across_jacobian, plane_jacobian, sharpness_gradient
 from ..parametrization import PARAMETRIZATIONS
 from . import moments
-from .core import ETA0, KAPPA, LAMBDA, D, Derivation, N, Step, T, coefficient
+from .core import ETA0, KAPPA, LAMBDA, A, D, Derivation, N, Step, T, U, coefficient
 from .laws import STATE, TARGET, congruence
 from .noncommutative import normal_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-A, P, TARGET_NORM = sp.symbols("a p s", real=True)
+BASE_P, TARGET_NORM = sp.symbols("p s", real=True)
 """The base: `w = a u`, `e = c I + (p - c) u u^T`, `v = p`, `w* = s u`, with `c = kappa^2 = 1/D`."""
-U, ACROSS, OTHER = (sp.MatrixSymbol(name, D, 1) for name in ("u", "d", "d_2"))
-"""Orthonormal directions: the target's, one across it, and another."""
+ACROSS, ACROSS_2 = (sp.MatrixSymbol(name, D, 1) for name in ("d", "d_2"))
+"""Directions across the target: with the target's, U, they are orthonormal."""
 ALONG = sp.symbols("x g y", real=True)
 """Perturbations in the plane: of w.u, u.e u and v."""
 SIDEWAYS = sp.symbols("X G", real=True)
@@ -34,7 +34,7 @@ def start_variances_as_stated(width: Any, dimension: Any) -> dict[str, Any]:
     return {"w_i": dimension * unit, "e_ii": 2 * unit, "e_ij": unit, "v": 2 * unit}
 
 
-STATED: dict[str, Callable[..., Any]] = {
+FLUCTUATION_FORMULAS: dict[str, Callable[..., Any]] = {
     "fluctuations-plane": plane_jacobian,
     "fluctuations-across": across_jacobian,
     "fluctuations-sharpness": sharpness_gradient,
@@ -51,10 +51,10 @@ class Components(NamedTuple):
     v: Mapping[tuple[str, ...], Any]
 
 
-def fluctuations() -> Derivation:
+def fluctuations_derivation() -> Derivation:
     """Sectors, Jacobians, start and what becomes of the sharpness."""
     plane, across = (
-        sp.Matrix(STATED[f"fluctuations-{name}"](A, P, TARGET_NORM, ETA0, KAPPA**2))
+        sp.Matrix(FLUCTUATION_FORMULAS[f"fluctuations-{name}"](A, BASE_P, TARGET_NORM, ETA0, KAPPA**2))
         for name in ("plane", "across")
     )
     steps = (*_sector_steps(plane, across), *_consequences(plane, across), _start_step(), _sharpness_step())
@@ -67,14 +67,14 @@ def fluctuations() -> Derivation:
     )
 
 
-def linearised() -> tuple[Components, Components]:
+def linearised_step() -> tuple[Components, Components]:
     """One step of Theorem 5.1 about a planar state: the base's image and the image of every perturbation."""
     x, g, y = ALONG
     w = (A + T * x) * U + T * SIDEWAYS[0] * ACROSS
-    e = KAPPA**2 * sp.Identity(D) + (P - KAPPA**2 + T * g) * U * U.T
+    e = KAPPA**2 * sp.Identity(D) + (BASE_P - KAPPA**2 + T * g) * U * U.T
     e += T * SIDEWAYS[1] * (ACROSS * U.T + U * ACROSS.T)
-    e += T * REST * (ACROSS * OTHER.T + OTHER * ACROSS.T) + T * REST_SAME * ACROSS * ACROSS.T
-    state = {STATE.w: w, STATE.e: e, STATE.v: (P + T * y) * sp.Identity(1), TARGET: TARGET_NORM * U}
+    e += T * REST * (ACROSS * ACROSS_2.T + ACROSS_2 * ACROSS.T) + T * REST_SAME * ACROSS * ACROSS.T
+    state = {STATE.w: w, STATE.e: e, STATE.v: (BASE_P + T * y) * sp.Identity(1), TARGET: TARGET_NORM * U}
     laws = {name: _orthonormal(law.subs(state)) for name, law in congruence().result.items()}
     base = {name: coefficient(words, 0) for name, words in laws.items()}
     image = {name: coefficient(words, 1) for name, words in laws.items()}
@@ -91,7 +91,7 @@ def _orthonormal(expression: Any) -> dict[tuple[str, ...], Any]:
 
 
 def _sector_steps(plane: Any, across: Any) -> list[Step]:
-    base, image = linearised()
+    base, image = linearised_step()
     in_plane, sideways = plane * sp.Matrix(ALONG), across * sp.Matrix(SIDEWAYS)
     stays: dict[tuple[str, ...], Any] = {("d", "d'"): REST_SAME, ("d", "d_2'"): REST, ("d_2", "d'"): REST}
     mixed: dict[tuple[str, ...], Any] = {("d", "u'"): sideways[1], ("u", "d'"): sideways[1]}
@@ -144,7 +144,10 @@ def _consequences(plane: Any, across: Any) -> list[Step]:
     rest = {A: TARGET_NORM}
     still = [plane.subs(rest)[i, j] - int(i == j) for i in range(3) for j in (1, 2)]
     still += [across.subs(rest)[i, 1] - i for i in range(2)]
-    rates = [plane.subs(rest)[0, 0] - (1 - 2 * ETA0 * P), across.subs(rest)[0, 0] - (1 - ETA0 * (P + c))]
+    rates = [
+        plane.subs(rest)[0, 0] - (1 - 2 * ETA0 * BASE_P),
+        across.subs(rest)[0, 0] - (1 - ETA0 * (BASE_P + c)),
+    ]
     return [
         Step(
             "The imbalance u.e u - v evolves by itself, times this a step: it contracts where eta0 kappa |r| "
@@ -156,7 +159,7 @@ def _consequences(plane: Any, across: Any) -> list[Step]:
             "At a minimizer, r = 0: the step multiplies w.u by 1 - 2 eta0 p along the target and w.d by "
             "1 - eta0 (p + 1/D) across it, one minus eta0 times the NTK's eigenvalues; e and v stand still "
             "and keep what they have accumulated.",
-            sp.Tuple(1 - 2 * ETA0 * P, 1 - ETA0 * (P + c)),
+            sp.Tuple(1 - 2 * ETA0 * BASE_P, 1 - ETA0 * (BASE_P + c)),
             [*(sp.expand(entry) for entry in still), *(sp.expand(rate) for rate in rates)],
         ),
     ]
@@ -165,7 +168,7 @@ def _consequences(plane: Any, across: Any) -> list[Step]:
 def _start_step() -> Step:
     """The start's variances; by the derivation "wishart" distinct entries are uncorrelated."""
     exact = moments.initial_moments(PARAMETRIZATIONS["mup"])
-    stated = STATED["fluctuations-start"](N, D)
+    stated = FLUCTUATION_FORMULAS["fluctuations-start"](N, D)
     gaps = [sp.simplify(exact[entry].variance - variance) for entry, variance in stated.items()]
     text = (
         "The start: w.u, u.e u, v, w.d, d.e u are entries of the Wishart matrix in a basis that holds u; "
@@ -185,7 +188,7 @@ def _sharpness_step() -> Step:
     # On the base the eigenvalue solves lambda^2 = 2 p lambda + c r (r + 2 a): eliminate p, not lambda.
     base = (LAMBDA**2 - c * r * (r + 2 * A)) / (2 * LAMBDA)
     on_base = {first: base, second: base}
-    stated = STATED["fluctuations-sharpness"](LAMBDA, A, TARGET_NORM, c)
+    stated = FLUCTUATION_FORMULAS["fluctuations-sharpness"](LAMBDA, A, TARGET_NORM, c)
     gaps = [sp.simplify(equation.subs(on_base))]
     for symbol, numerator in zip((A, first, second), (stated[0], stated[1], stated[1]), strict=True):
         slope = -sp.diff(equation, symbol) / sp.diff(equation, LAMBDA)

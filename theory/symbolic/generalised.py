@@ -9,11 +9,9 @@ from sympy.matrices.expressions.blockmatrix import block_collapse
 
 from ..parametrization import PARAMETRIZATIONS
 from .core import ETA0, KAPPA, MULTIPLIER, D, Derivation, K, N, Step
-from .laws import RESIDUAL, TARGET
-from .laws import STATE as SINGLE
+from .laws import RESIDUAL, STATE, TARGET
 from .noncommutative import normal_form, words_left
-from .published_formulas import STATED as PUBLISHED
-from .published_formulas import Law
+from .published_formulas import PUBLISHED_FORMULAS, Law
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +19,13 @@ if TYPE_CHECKING:
 ENTRY_SIZES = ((1, 1, 1), (2, 1, 2), (1, 2, 2), (2, 3, 1), (2, 2, 2))
 """Sizes (D, N, K) of the entry-by-entry check of the gradient; N < D + K, N = 1 and N >= D + K all occur."""
 
-FIRST, SECOND = sp.MatrixSymbol("E", D, N), sp.MatrixSymbol("V", N, K)
+FIRST_K, SECOND_K = sp.MatrixSymbol("E", D, N), sp.MatrixSymbol("V", N, K)
 """Raw weights."""
 FIRST_BUFFER, SECOND_BUFFER = sp.MatrixSymbol("P", D, N), sp.MatrixSymbol("Q", N, K)
 """Momentum buffers of E and V."""
 GRADIENT = sp.MatrixSymbol("G", D, K)
 """`dL/dW`."""
-STATE = Law(sp.MatrixSymbol("W", D, K), sp.MatrixSymbol("e", D, D), sp.MatrixSymbol("v", K, K))
+STATE_K = Law(sp.MatrixSymbol("W", D, K), sp.MatrixSymbol("e", D, D), sp.MatrixSymbol("v", K, K))
 """The latent state with K outputs."""
 DECAY, MOMENTUM = sp.Symbol("delta", nonnegative=True), sp.Symbol("beta", nonnegative=True)
 """Raw weight-decay coefficient and momentum."""
@@ -35,7 +33,7 @@ RATE_SCALE = KAPPA / MULTIPLIER
 """`gamma^2`."""
 
 
-def gradients(gradient: Any, first: Any, second: Any, multiplier: Any) -> tuple[Any, Any]:
+def weight_gradients(gradient: Any, first: Any, second: Any, multiplier: Any) -> tuple[Any, Any]:
     """Gradients in E and V, from `G = dL/dW`."""
     return multiplier * gradient * second.T, multiplier * first.T * gradient
 
@@ -69,8 +67,8 @@ def width_in_generalised(name: str) -> dict[str, bool]:
     return {"coupling": name == "ntp", "decay": name == "mup"}
 
 
-STATED: dict[str, Callable[..., Any]] = {
-    "generalised-gradient": gradients,
+GENERALISED_FORMULAS: dict[str, Callable[..., Any]] = {
+    "generalised-gradient": weight_gradients,
     "generalised": generalised_law,
     "generalised-momentum": momentum_coefficients,
     "generalised-width": width_in_generalised,
@@ -78,9 +76,9 @@ STATED: dict[str, Callable[..., Any]] = {
 """Stated formulas by statement."""
 
 
-def generalised() -> Derivation:
+def generalised_derivation() -> Derivation:
     """`Z+ = (I - eta0 kappa M) Z` and its Gram matrix for any loss, K outputs, weight decay and momentum."""
-    law = STATED["generalised"](STATE, GRADIENT, ETA0, KAPPA, RATE_SCALE * DECAY)
+    law = GENERALISED_FORMULAS["generalised"](STATE_K, GRADIENT, ETA0, KAPPA, RATE_SCALE * DECAY)
     return Derivation(
         "generalised",
         "The one-line law for any loss of W, K outputs, weight decay and momentum",
@@ -91,8 +89,8 @@ def generalised() -> Derivation:
 
 
 def _gradient_steps() -> tuple[Step, ...]:
-    stated = STATED["generalised-gradient"](GRADIENT, FIRST, SECOND, MULTIPLIER)
-    linear = sp.Trace(GRADIENT.T * MULTIPLIER * FIRST * SECOND)
+    stated = GENERALISED_FORMULAS["generalised-gradient"](GRADIENT, FIRST_K, SECOND_K, MULTIPLIER)
+    linear = sp.Trace(GRADIENT.T * MULTIPLIER * FIRST_K * SECOND_K)
     entries = [_entries_that_differ(*size) for size in ENTRY_SIZES]
     return (
         Step(
@@ -104,9 +102,9 @@ def _gradient_steps() -> tuple[Step, ...]:
         Step(
             "So the gradient in E, by matrix calculus.",
             stated[0],
-            normal_form(linear.diff(FIRST) - stated[0]),
+            normal_form(linear.diff(FIRST_K) - stated[0]),
         ),
-        Step("And in V.", stated[1], normal_form(linear.diff(SECOND) - stated[1])),
+        Step("And in V.", stated[1], normal_form(linear.diff(SECOND_K) - stated[1])),
         Step(
             "The same from losses whose gradient SymPy takes through W itself, tr(A^T W) and tr(W^T C "
             "W)/2 with G = A and G = (C + C^T) W / 2.",
@@ -124,7 +122,7 @@ def _gradient_steps() -> tuple[Step, ...]:
 
 def _through_losses() -> list[Any]:
     """Gradients of two losses by matrix calculus, minus the stated ones."""
-    w = MULTIPLIER * FIRST * SECOND
+    w = MULTIPLIER * FIRST_K * SECOND_K
     linear, quadratic = sp.MatrixSymbol("A", D, K), sp.MatrixSymbol("C", D, D)
     losses = (
         (sp.Trace(linear.T * w), linear),
@@ -134,8 +132,8 @@ def _through_losses() -> list[Any]:
         words_left(normal_form(loss.diff(weight)), normal_form(stated))
         for loss, g in losses
         for weight, stated in zip(
-            (FIRST, SECOND),
-            STATED["generalised-gradient"](g, FIRST, SECOND, MULTIPLIER),
+            (FIRST_K, SECOND_K),
+            GENERALISED_FORMULAS["generalised-gradient"](g, FIRST_K, SECOND_K, MULTIPLIER),
             strict=True,
         )
     ]
@@ -150,7 +148,7 @@ def _entries_that_differ(dimension: int, width: int, outputs: int) -> int:
     loss = sp.Function("L")(*entries)
     gradient = entries.applyfunc(lambda entry: loss.diff(entry).subs(values, simultaneous=True))
     found = loss.subs(values, simultaneous=True)
-    stated = STATED["generalised-gradient"](gradient, first, second, MULTIPLIER)
+    stated = GENERALISED_FORMULAS["generalised-gradient"](gradient, first, second, MULTIPLIER)
     gaps = [
         found.diff(weight) - formula
         for weights, formulas in zip((first, second), stated, strict=True)
@@ -173,16 +171,16 @@ def _stacked(first: Any, second: Any) -> Any:
 
 def _raw_gradients() -> tuple[Any, Any]:
     """Gradients in E and V with weight decay, as `torch.optim.SGD` forms them."""
-    first, second = STATED["generalised-gradient"](GRADIENT, FIRST, SECOND, MULTIPLIER)
-    return first + DECAY * FIRST, second + DECAY * SECOND
+    first, second = GENERALISED_FORMULAS["generalised-gradient"](GRADIENT, FIRST_K, SECOND_K, MULTIPLIER)
+    return first + DECAY * FIRST_K, second + DECAY * SECOND_K
 
 
 def _product_steps() -> tuple[Step, ...]:
     rate, kept = ETA0 * RATE_SCALE, 1 - ETA0 * RATE_SCALE * DECAY
     in_first, in_second = _raw_gradients()
-    weights = _stacked(FIRST, SECOND)
+    weights = _stacked(FIRST_K, SECOND_K)
     product = block_collapse(kept * weights - ETA0 * KAPPA * _mixing() * weights)
-    raw = (FIRST - rate * in_first, (SECOND - rate * in_second).T)
+    raw = (FIRST_K - rate * in_first, (SECOND_K - rate * in_second).T)
     return (
         Step(
             "Weight decay adds delta times the weights to their gradient. On the stacked weights Z = [E; "
@@ -202,28 +200,28 @@ def _product_steps() -> tuple[Step, ...]:
 def _in_weights() -> dict[Any, Any]:
     gram = KAPPA * MULTIPLIER
     return {
-        STATE.w: MULTIPLIER * FIRST * SECOND,
-        STATE.e: gram * FIRST * FIRST.T,
-        STATE.v: gram * SECOND.T * SECOND,
+        STATE_K.w: MULTIPLIER * FIRST_K * SECOND_K,
+        STATE_K.e: gram * FIRST_K * FIRST_K.T,
+        STATE_K.v: gram * SECOND_K.T * SECOND_K,
     }
 
 
 def _law_steps(law: Law) -> tuple[Step, ...]:
-    w, e, v = STATE
+    w, e, v = STATE_K
     kept = 1 - ETA0 * RATE_SCALE * DECAY
     gram = sp.BlockMatrix([[e, KAPPA * w], [KAPPA * w.T, v]])
     factor = block_collapse(kept * _identity() - ETA0 * KAPPA * _mixing())
     image = block_collapse(factor * gram * factor)
     found = {"w": image.blocks[0, 1] / KAPPA, "e": image.blocks[0, 0], "v": image.blocks[1, 1]}
-    stepped = block_collapse(factor * _stacked(FIRST, SECOND))
+    stepped = block_collapse(factor * _stacked(FIRST_K, SECOND_K))
     square = block_collapse(KAPPA * MULTIPLIER * stepped * stepped.T)
     left = [
         normal_form(square.blocks[i, j] - image.blocks[i, j].subs(_in_weights()))
         for i in range(2)
         for j in range(2)
     ]
-    single = STATED["generalised"](SINGLE, RESIDUAL, ETA0, KAPPA, 0)
-    published = PUBLISHED["5.1"](SINGLE, TARGET, ETA0, KAPPA**2)
+    single = GENERALISED_FORMULAS["generalised"](STATE, RESIDUAL, ETA0, KAPPA, 0)
+    published = PUBLISHED_FORMULAS["5.1"](STATE, TARGET, ETA0, KAPPA**2)
     return (
         Step(
             "The Gram matrix S = kappa m Z Z^T holds e, kappa W and v. S+ = T S T, for every D, N and K.",
@@ -242,7 +240,7 @@ def _law_steps(law: Law) -> tuple[Step, ...]:
         Step(
             "With K = 1, G = r = w - w* and no decay these are Theorem 5.1 as published.",
             left_over=[
-                normal_form((ours - theirs).subs(RESIDUAL, SINGLE.w - TARGET))
+                normal_form((ours - theirs).subs(RESIDUAL, STATE.w - TARGET))
                 for ours, theirs in zip(single, published, strict=True)
             ],
             label="theorem-5.1",
@@ -252,7 +250,7 @@ def _law_steps(law: Law) -> tuple[Step, ...]:
 
 def _momentum_matrix() -> Any:
     """Matrix of a step of [Z; B] in blocks of size D, K, D, K, from the stated coefficients."""
-    rows = STATED["generalised-momentum"](ETA0, KAPPA, RATE_SCALE * DECAY, MOMENTUM)
+    rows = GENERALISED_FORMULAS["generalised-momentum"](ETA0, KAPPA, RATE_SCALE * DECAY, MOMENTUM)
     blocks = [
         [block_collapse(a * _identity() + b * _mixing()) for a, b in ((row[0], row[1]), (row[2], row[3]))]
         for row in rows
@@ -264,14 +262,16 @@ def _momentum_matrix() -> Any:
 
 def _momentum_steps() -> tuple[Step, ...]:
     matrix = _momentum_matrix()
-    joint = sp.BlockMatrix([[FIRST], [SECOND.T], [RATE_SCALE * FIRST_BUFFER], [RATE_SCALE * SECOND_BUFFER.T]])
+    joint = sp.BlockMatrix(
+        [[FIRST_K], [SECOND_K.T], [RATE_SCALE * FIRST_BUFFER], [RATE_SCALE * SECOND_BUFFER.T]]
+    )
     product = block_collapse(matrix * joint)
     in_first, in_second = _raw_gradients()
     buffers = (MOMENTUM * FIRST_BUFFER + in_first, MOMENTUM * SECOND_BUFFER + in_second)
     rate = ETA0 * RATE_SCALE
     raw = (
-        FIRST - rate * buffers[0],
-        (SECOND - rate * buffers[1]).T,
+        FIRST_K - rate * buffers[0],
+        (SECOND_K - rate * buffers[1]).T,
         RATE_SCALE * buffers[0],
         RATE_SCALE * buffers[1].T,
     )
@@ -310,7 +310,11 @@ def _width_steps() -> tuple[Step, ...]:
     for table in PARAMETRIZATIONS.values():
         kappa, scale = (part.at(width=N, dimension=D) for part in (table.kappa, table.learning_rate))
         found = {"coupling": sp.sympify(kappa).has(N), "decay": sp.sympify(scale).has(N)}
-        wrong = [name for name, has in found.items() if has != STATED["generalised-width"](table.name)[name]]
+        wrong = [
+            name
+            for name, has in found.items()
+            if has != GENERALISED_FORMULAS["generalised-width"](table.name)[name]
+        ]
         steps.append(
             Step(
                 f"Under {table.title} the laws hold kappa = {kappa} and, with weight decay, gamma^2 delta "

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import sympy as sp
 
 from .core import KAPPA, MULTIPLIER, D, Derivation, N, Step, T, coefficient
-from .laws import FIRST, RESIDUAL, SECOND, STATE, TARGET
+from .laws import FIRST_LAYER, RESIDUAL, SECOND_LAYER, STATE, TARGET
 from .noncommutative import normal_form, words_left
-from .published_formulas import STATED
+from .published_formulas import PUBLISHED_FORMULAS
 
-A, B = sp.MatrixSymbol("A", D, N), sp.MatrixSymbol("b", N, 1)
+A_MATRIX, B_VECTOR = sp.MatrixSymbol("A", D, N), sp.MatrixSymbol("b", N, 1)
 Q = sp.MatrixSymbol("q", D, 1)
 RHO = sp.Symbol("rho", positive=True)
 """`kappa |r|`."""
@@ -35,18 +35,22 @@ class Direction(NamedTuple):
 def in_weights(expression: Any) -> Any:
     """An expression in (w, e, v) written in the raw weights (Eq. 4 and 5)."""
     w, e, v = STATE
-    values = {w: MULTIPLIER * FIRST * SECOND, e: GRAM * FIRST * FIRST.T, v: GRAM * SECOND.T * SECOND}
+    values = {
+        w: MULTIPLIER * FIRST_LAYER * SECOND_LAYER,
+        e: GRAM * FIRST_LAYER * FIRST_LAYER.T,
+        v: GRAM * SECOND_LAYER.T * SECOND_LAYER,
+    }
     return expression.subs(values)
 
 
 def output_change(direction: Direction) -> Any:
     """`q = kappa m (A V + E b)`."""
-    return GRAM * (direction.first * SECOND + FIRST * direction.second)
+    return GRAM * (direction.first * SECOND_LAYER + FIRST_LAYER * direction.second)
 
 
-def gauss_newton(output: Any) -> Direction:
+def gauss_newton_part(output: Any) -> Direction:
     """`G (A, b) = (q V^T, E^T q)` as a function of q."""
-    return Direction(output * SECOND.T, FIRST.T * output)
+    return Direction(output * SECOND_LAYER.T, FIRST_LAYER.T * output)
 
 
 def residual_part(direction: Direction) -> Direction:
@@ -54,24 +58,24 @@ def residual_part(direction: Direction) -> Direction:
     return Direction(KAPPA * RESIDUAL * direction.second.T, KAPPA * direction.first.T * RESIDUAL)
 
 
-def hessian(direction: Direction) -> Direction:
+def hessian_image(direction: Direction) -> Direction:
     """`gamma^2 H (A, b)`."""
-    outer, inner = gauss_newton(output_change(direction)), residual_part(direction)
+    outer, inner = gauss_newton_part(output_change(direction)), residual_part(direction)
     return Direction(outer.first + inner.first, outer.second + inner.second)
 
 
 def hessian_steps() -> tuple[Step, ...]:
     """The Hessian applied to a direction, by differentiating the gradient along it."""
-    along = Direction(FIRST + T * A, SECOND + T * B)
+    along = Direction(FIRST_LAYER + T * A_MATRIX, SECOND_LAYER + T * B_VECTOR)
     moving = MULTIPLIER * along.first * along.second - TARGET
     gradient = Direction(KAPPA * moving * along.second.T, KAPPA * along.first.T * moving)
-    residual = {RESIDUAL: MULTIPLIER * FIRST * SECOND - TARGET}
-    image = hessian(Direction(A, B))
+    residual = {RESIDUAL: MULTIPLIER * FIRST_LAYER * SECOND_LAYER - TARGET}
+    image = hessian_image(Direction(A_MATRIX, B_VECTOR))
     gaps = [
         words_left(coefficient(normal_form(moved), 1), normal_form(part.subs(residual)))
         for moved, part in zip(gradient, image, strict=True)
     ]
-    outer, inner = gauss_newton(Q), residual_part(Direction(A, B))
+    outer, inner = gauss_newton_part(Q), residual_part(Direction(A_MATRIX, B_VECTOR))
     return (
         Step(
             "The network is w = m E V with E (D, N), V (N, 1); the loss L = |r|^2/2 with r = w - w*, w* "
@@ -80,12 +84,12 @@ def hessian_steps() -> tuple[Step, ...]:
             "V^T V. Learning rates are measured by gamma^2 = kappa/m: H is the Hessian of L in all N (D + "
             "1) weights, and the sharpness is the largest eigenvalue of gamma^2 H. The gradient, times "
             "gamma^2, is the pair of its parts in E and V.",
-            _pair(KAPPA * RESIDUAL * SECOND.T, KAPPA * FIRST.T * RESIDUAL),
+            _pair(KAPPA * RESIDUAL * SECOND_LAYER.T, KAPPA * FIRST_LAYER.T * RESIDUAL),
         ),
         Step(
             "Move the weights to (E + t A, V + t b). The derivative of this gradient at t = 0 is the Hessian "
             "applied to the direction (A, b). Write q for the scaled change of the output, (D, 1).",
-            sp.Eq(Q, output_change(Direction(A, B)), evaluate=False),
+            sp.Eq(Q, output_change(Direction(A_MATRIX, B_VECTOR)), evaluate=False),
         ),
         Step(
             "Then gamma^2 H (A, b) is this pair, in E and in V; the t-derivative of the gradient minus it is "
@@ -106,8 +110,8 @@ def _pair(first: Any, second: Any) -> Any:
 
 def lemma_5_2() -> Derivation:
     """Lemma 5.2: the NTK, the spectrum of R with multiplicities, and both bounds on the sharpness."""
-    stated = STATED["5.2"](STATE, D, N)
-    ntk = output_change(gauss_newton(Q))
+    stated = PUBLISHED_FORMULAS["5.2"](STATE, D, N)
+    ntk = output_change(gauss_newton_part(Q))
     rho_squared = normal_form(stated.bound_squared(COUPLING, RESIDUAL) - COUPLING * RESIDUAL.T * RESIDUAL)
     steps = (
         *hessian_steps(),
@@ -115,7 +119,7 @@ def lemma_5_2() -> Derivation:
             "Let K (A, b) = sqrt(kappa m) (A V + E b), the Jacobian of the output in the learning-rate "
             "metric; its transpose is K^T q = sqrt(kappa m) (q V^T, E^T q). So G = K^T K, positive "
             "semidefinite.",
-            sp.Eq(sp.Symbol("G"), _pair(*gauss_newton(Q)), evaluate=False),
+            sp.Eq(sp.Symbol("G"), _pair(*gauss_newton_part(Q)), evaluate=False),
         ),
         Step(
             "The NTK is Theta = K K^T. Applied to any q it gives (e + v I) q; K^T K and K K^T share their "
@@ -150,7 +154,7 @@ def lemma_5_2() -> Derivation:
 
 def _spectrum_steps(multiplicities: dict[str, Any]) -> tuple[Step, ...]:
     """The spectrum of R, from its powers and traces."""
-    once = residual_part(Direction(A, B))
+    once = residual_part(Direction(A_MATRIX, B_VECTOR))
     thrice = residual_part(residual_part(once))
     square = residual_part(once)
     cube_gap = [
@@ -173,10 +177,10 @@ def _spectrum_steps(multiplicities: dict[str, Any]) -> tuple[Step, ...]:
             "R^2 (A, b) = (kappa^2 r r^T A, rho^2 b): it multiplies each of the N columns of A by kappa^2 "
             "r r^T and each of the N entries of b by rho^2, so tr R^2 = 2 N rho^2; R maps E-directions to "
             "V-directions and back, so tr R = 0.",
-            _pair(COUPLING * RESIDUAL * RESIDUAL.T * A, RHO**2 * B),
+            _pair(COUPLING * RESIDUAL * RESIDUAL.T * A_MATRIX, RHO**2 * B_VECTOR),
             (
-                normal_form(square.first - COUPLING * RESIDUAL * RESIDUAL.T * A),
-                normal_form(square.second - COUPLING * B * RESIDUAL.T * RESIDUAL),
+                normal_form(square.first - COUPLING * RESIDUAL * RESIDUAL.T * A_MATRIX),
+                normal_form(square.second - COUPLING * B_VECTOR * RESIDUAL.T * RESIDUAL),
             ),
             label="spectrum",
         ),
@@ -198,11 +202,16 @@ def invariant_subspace() -> Derivation:
     """The Hessian keeps a space of 3D + 1 dimensions, on which it acts by the latent state alone."""
     a, p, y = (sp.MatrixSymbol(name, D, 1) for name in ("a", "p", "y"))
     beta = sp.MatrixSymbol("beta", 1, 1)
-    inside = Direction(a * SECOND.T + RESIDUAL * p.T * FIRST, FIRST.T * y + SECOND * beta)
-    image = STATED["invariant-subspace"](STATE, RESIDUAL, KAPPA, (a, p, y, beta))
+    inside = Direction(
+        a * SECOND_LAYER.T + RESIDUAL * p.T * FIRST_LAYER, FIRST_LAYER.T * y + SECOND_LAYER * beta
+    )
+    image = PUBLISHED_FORMULAS["invariant-subspace"](STATE, RESIDUAL, KAPPA, (a, p, y, beta))
     a_next, p_next, y_next, beta_next = map(in_weights, image)
-    there = Direction(a_next * SECOND.T + RESIDUAL * p_next.T * FIRST, FIRST.T * y_next + SECOND * beta_next)
-    gaps = [normal_form(got - want) for got, want in zip(hessian(inside), there, strict=True)]
+    there = Direction(
+        a_next * SECOND_LAYER.T + RESIDUAL * p_next.T * FIRST_LAYER,
+        FIRST_LAYER.T * y_next + SECOND_LAYER * beta_next,
+    )
+    gaps = [normal_form(got - want) for got, want in zip(hessian_image(inside), there, strict=True)]
     steps = (
         *hessian_steps(),
         Step(
@@ -232,15 +241,17 @@ def invariant_subspace() -> Derivation:
     )
 
 
-def observables() -> Derivation:
+def observables_derivation() -> Derivation:
     """Trace, gradient norm and directional sharpness as functions of (w, e, v)."""
-    stated = STATED["observables"](STATE, RESIDUAL, COUPLING, D)
+    stated = PUBLISHED_FORMULAS["observables"](STATE, RESIDUAL, COUPLING, D)
     e = STATE.e
-    gradient = Direction(RESIDUAL * SECOND.T, FIRST.T * RESIDUAL)
-    bent = hessian(gradient)
+    gradient = Direction(RESIDUAL * SECOND_LAYER.T, FIRST_LAYER.T * RESIDUAL)
+    bent = hessian_image(gradient)
     # tr((r V^T)^T X) = r^T X V for the part in E
-    norm = GRAM * (RESIDUAL.T * RESIDUAL * SECOND.T * SECOND + gradient.second.T * gradient.second)
-    form = GRAM * (RESIDUAL.T * bent.first * SECOND + gradient.second.T * bent.second)
+    norm = GRAM * (
+        RESIDUAL.T * RESIDUAL * SECOND_LAYER.T * SECOND_LAYER + gradient.second.T * gradient.second
+    )
+    form = GRAM * (RESIDUAL.T * bent.first * SECOND_LAYER + gradient.second.T * bent.second)
     steps = (
         *hessian_steps(),
         Step(
@@ -260,7 +271,8 @@ def observables() -> Derivation:
             "Directional sharpness: the curvature along the gradient is this over r^T Theta r.",
             stated.gradient_form,
             normal_form(
-                form.subs(RESIDUAL, MULTIPLIER * FIRST * SECOND - TARGET) - _at_weights(stated.gradient_form)
+                form.subs(RESIDUAL, MULTIPLIER * FIRST_LAYER * SECOND_LAYER - TARGET)
+                - _at_weights(stated.gradient_form)
             ),
             label="directional",
         ),

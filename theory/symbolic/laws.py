@@ -11,7 +11,7 @@ from sympy.matrices.expressions.blockmatrix import block_collapse
 from ..parametrization import PARAMETRIZATIONS
 from .core import ETA0, KAPPA, MULTIPLIER, D, Derivation, N, Step
 from .noncommutative import normal_form
-from .published_formulas import STATED, Law
+from .published_formulas import PUBLISHED_FORMULAS, Law
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COMPONENT_SIZES = ((1, 1), (1, 2), (2, 1), (2, 3), (3, 2))
 """Sizes (D, N) of the entry-by-entry derivation; N < D, N = D and N > D all occur."""
 
-FIRST, SECOND = sp.MatrixSymbol("E", D, N), sp.MatrixSymbol("V", N, 1)
+FIRST_LAYER, SECOND_LAYER = sp.MatrixSymbol("E", D, N), sp.MatrixSymbol("V", N, 1)
 """Raw weights."""
 TARGET, RESIDUAL = sp.MatrixSymbol("w_*", D, 1), sp.MatrixSymbol("r", D, 1)
 """`w*` and `r = w - w*`."""
@@ -31,15 +31,15 @@ STATE = Law(sp.MatrixSymbol("w", D, 1), sp.MatrixSymbol("e", D, D), sp.MatrixSym
 
 def gradient_steps() -> tuple[Step, ...]:
     """`Z+ = (I - eta0 kappa M) Z` from the gradient of the loss, for every D and N at once."""
-    residual = MULTIPLIER * FIRST * SECOND - TARGET
+    residual = MULTIPLIER * FIRST_LAYER * SECOND_LAYER - TARGET
     loss = sp.Trace(residual.T * residual) / 2
     rate = ETA0 * KAPPA / MULTIPLIER
-    gradient = Law(None, MULTIPLIER * RESIDUAL * SECOND.T, MULTIPLIER * FIRST.T * RESIDUAL)
+    gradient = Law(None, MULTIPLIER * RESIDUAL * SECOND_LAYER.T, MULTIPLIER * FIRST_LAYER.T * RESIDUAL)
     mixing = sp.BlockMatrix([[sp.ZeroMatrix(D, D), RESIDUAL], [RESIDUAL.T, sp.ZeroMatrix(1, 1)]])
-    stacked = sp.BlockMatrix([[FIRST], [SECOND.T]])
+    stacked = sp.BlockMatrix([[FIRST_LAYER], [SECOND_LAYER.T]])
     product = block_collapse(stacked - ETA0 * KAPPA * mixing * stacked)
-    by_autograd = [normal_form(loss.diff(FIRST) - gradient.e.subs(RESIDUAL, residual))]
-    by_autograd.append(normal_form(loss.diff(SECOND) - gradient.v.subs(RESIDUAL, residual)))
+    by_autograd = [normal_form(loss.diff(FIRST_LAYER) - gradient.e.subs(RESIDUAL, residual))]
+    by_autograd.append(normal_form(loss.diff(SECOND_LAYER) - gradient.v.subs(RESIDUAL, residual)))
     return (
         Step(
             "The end-to-end map is w = m E V with E (D, N), V (N, 1); the loss is half the squared residual "
@@ -54,8 +54,8 @@ def gradient_steps() -> tuple[Step, ...]:
             "with M = [[0, r], [r^T, 0]].",
             product,
             (
-                normal_form(FIRST - rate * gradient.e - product.blocks[0, 0]),
-                normal_form((SECOND - rate * gradient.v).T - product.blocks[1, 0]),
+                normal_form(FIRST_LAYER - rate * gradient.e - product.blocks[0, 0]),
+                normal_form((SECOND_LAYER - rate * gradient.v).T - product.blocks[1, 0]),
             ),
         ),
     )
@@ -69,9 +69,12 @@ def congruence() -> Derivation:
         [[sp.Identity(D), -ETA0 * KAPPA * RESIDUAL], [-ETA0 * KAPPA * RESIDUAL.T, sp.Identity(1)]]
     )
     image = block_collapse(factor * gram * factor)
-    in_weights = {e: KAPPA * MULTIPLIER * FIRST * FIRST.T, w: MULTIPLIER * FIRST * SECOND}
-    in_weights[v] = KAPPA * MULTIPLIER * SECOND.T * SECOND
-    stepped = block_collapse(factor * sp.BlockMatrix([[FIRST], [SECOND.T]]))
+    in_weights = {
+        e: KAPPA * MULTIPLIER * FIRST_LAYER * FIRST_LAYER.T,
+        w: MULTIPLIER * FIRST_LAYER * SECOND_LAYER,
+    }
+    in_weights[v] = KAPPA * MULTIPLIER * SECOND_LAYER.T * SECOND_LAYER
+    stepped = block_collapse(factor * sp.BlockMatrix([[FIRST_LAYER], [SECOND_LAYER.T]]))
     square = block_collapse(KAPPA * MULTIPLIER * stepped * stepped.T)
     steps = (
         *gradient_steps(),
@@ -115,7 +118,7 @@ _NAMES = {"w": "upper right block over kappa", "e": "upper left block", "v": "lo
 def theorem_5_1() -> Derivation:
     """Theorem 5.1 from the congruence, and again entry by entry at five sizes."""
     premise = congruence()
-    published = STATED["5.1"](STATE, TARGET, ETA0, KAPPA**2)._asdict()
+    published = PUBLISHED_FORMULAS["5.1"](STATE, TARGET, ETA0, KAPPA**2)._asdict()
     blocks = tuple(
         Step(
             f"The {_NAMES[name]} of T S T with r = w - w*: the law of {name}. Derived minus published, word "
@@ -127,7 +130,7 @@ def theorem_5_1() -> Derivation:
         for name, law in premise.result.items()
     )
     sizes = ", ".join(map(str, COMPONENT_SIZES))
-    gaps = [component_law(*size).difference(STATED["5.1"]) for size in COMPONENT_SIZES]
+    gaps = [component_law(*size).difference(PUBLISHED_FORMULAS["5.1"]) for size in COMPONENT_SIZES]
     again = tuple(
         Step(
             f"Independently: {name}+ from the partial derivatives in every entry of E and V at "
@@ -199,7 +202,7 @@ def corollary_5_4() -> Derivation:
     for table in PARAMETRIZATIONS.values():
         kappa = table.kappa.at(width=N, dimension=D)
         found = [name for name, has in width_in_laws(premise.result, table).items() if has]
-        expected = STATED["5.4"](table.name)
+        expected = PUBLISHED_FORMULAS["5.4"](table.name)
         where = f"N stands in the laws of {', '.join(found)}" if found else "no N in any law"
         steps.append(
             Step(
@@ -221,7 +224,7 @@ def corollary_5_4() -> Derivation:
 def ntp_limit() -> Derivation:
     """The NTP limit: as N grows the map of w becomes linear, and e and v stand still, at rate 1/N a step."""
     premise = congruence()
-    published = STATED["ntp-limit"](STATE, TARGET, ETA0)._asdict()
+    published = PUBLISHED_FORMULAS["ntp-limit"](STATE, TARGET, ETA0)._asdict()
     kappa = PARAMETRIZATIONS["ntp"].kappa.at(width=N, dimension=D)
     steps = [
         *premise.steps,
@@ -253,7 +256,7 @@ def standard_laws() -> Derivation:
     """App. C.3.1: under SP the laws are Theorem 5.1's with coupling 1, so they hold no width."""
     premise = congruence()
     kappa = PARAMETRIZATIONS["sp"].kappa.at(width=N, dimension=D)
-    published = STATED["C.3"](STATE, TARGET, ETA0)._asdict()
+    published = PUBLISHED_FORMULAS["C.3"](STATE, TARGET, ETA0)._asdict()
     steps = [
         *premise.steps,
         Step(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..parametrization import Parametrization
 
-FIRST, OTHER, SECOND = sp.symbols("E_ik E_jk V_k", real=True)
+FIRST_WEIGHT, OTHER_WEIGHT, SECOND_WEIGHT = sp.symbols("E_ik E_jk V_k", real=True)
 """One neuron's weights: from input i, from another input j, and to the output."""
 
 
@@ -58,13 +58,17 @@ def initial_moments(parametrization: Parametrization) -> Mapping[str, Moments]:
     sizes = {"width": N, "dimension": D}
     first = parametrization.input.variance.rename(fan_in="dimension").at(**sizes)
     second = parametrization.readout.variance.rename(fan_in="width").at(**sizes)
-    variances = {FIRST: sp.sympify(first), OTHER: sp.sympify(first), SECOND: sp.sympify(second)}
+    variances = {
+        FIRST_WEIGHT: sp.sympify(first),
+        OTHER_WEIGHT: sp.sympify(first),
+        SECOND_WEIGHT: sp.sympify(second),
+    }
     multiplier, gram = (getattr(parametrization, name).at(**sizes) for name in ("multiplier", "gram"))
     summands = {
-        "w_i": multiplier * FIRST * SECOND,
-        "e_ii": gram * FIRST**2,
-        "e_ij": gram * FIRST * OTHER,
-        "v": gram * SECOND**2,
+        "w_i": multiplier * FIRST_WEIGHT * SECOND_WEIGHT,
+        "e_ii": gram * FIRST_WEIGHT**2,
+        "e_ij": gram * FIRST_WEIGHT * OTHER_WEIGHT,
+        "v": gram * SECOND_WEIGHT**2,
     }
     return {name: _sum_over_neurons(summand, variances) for name, summand in summands.items()}
 

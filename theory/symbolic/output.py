@@ -14,20 +14,20 @@ from .noncommutative import normal_form
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CLASSES = (2, 3, 4)
+CLASS_COUNTS = (2, 3, 4)
 """Numbers of classes at which the softmax is differentiated."""
 SPECTRUM_SIZES = ((1, 1), (1, 3), (2, 2), (3, 2))
 """Sizes (rows, parameters) of the determinant identity."""
 
-EXAMPLES = 2
+BLOCK_EXAMPLES = 2
 PARAMETERS = sp.Symbol("P", integer=True, positive=True)
 """Number of parameters."""
 JACOBIAN = sp.MatrixSymbol("J", N * K, PARAMETERS)
 """Jacobian of all outputs on all data, one row an output and example (N is the number of examples)."""
-MU, GROWTH = sp.symbols("mu s", positive=True)
+EIGENVALUE, GROWTH = sp.symbols("mu s", positive=True)
 
 
-def softmax_hessian(probabilities: Any) -> Any:
+def softmax_hessian_formula(probabilities: Any) -> Any:
     """Eq. 27."""
     return sp.diag(*probabilities) - probabilities * probabilities.T
 
@@ -64,12 +64,12 @@ def published_output_shapes(examples: Any, classes: Any, parameters: Any) -> dic
     return {"jacobian": (examples, size), "output Hessian": (size, size)}
 
 
-STATED: dict[str, Callable[..., Any]] = {
+OUTPUT_FORMULAS: dict[str, Callable[..., Any]] = {
     "25": residual_coefficient,
     "25-published": published_residual_coefficient,
     "26": output_shapes,
     "26-published": published_output_shapes,
-    "27": softmax_hessian,
+    "27": softmax_hessian_formula,
     "D-limit": softmax_limit,
     "D-limit-published": published_softmax_limit,
 }
@@ -83,7 +83,7 @@ def appendix_d() -> Derivation:
         "Gauss-Newton matrix and NTK with several outputs; the softmax Hessian, which tends to zero",
         "App. D, corrected",
         (*_sign_steps(), *_shape_steps(), *_spectrum_steps(), *_softmax_steps(), *_limit_steps()),
-        {"limit": STATED["D-limit"](3)},
+        {"limit": OUTPUT_FORMULAS["D-limit"](3)},
     )
 
 
@@ -104,8 +104,8 @@ def _sign_steps() -> tuple[Step, ...]:
             "Differentiate (f - y)^2 / 2 twice, for an unspecified output f of two parameters with target y: "
             "beside the Gauss-Newton term the Hessian of f stands with this coefficient. (Eq. 25 prints its "
             "negative.)",
-            STATED["25"](f, y),
-            residual_left_over(STATED["25"]),
+            OUTPUT_FORMULAS["25"](f, y),
+            residual_left_over(OUTPUT_FORMULAS["25"]),
             label="sign",
         ),
     )
@@ -119,10 +119,10 @@ def gauss_newton_of(jacobian: tuple[Any, Any], output_hessian: tuple[Any, Any]) 
 
 
 def _shape_steps() -> tuple[Step, ...]:
-    stated = STATED["26"](N, K, PARAMETERS)
+    stated = OUTPUT_FORMULAS["26"](N, K, PARAMETERS)
     shape = gauss_newton_of(stated["jacobian"], stated["output Hessian"])
-    blocks = [sp.MatrixSymbol(f"J_{i}", K, PARAMETERS) for i in range(EXAMPLES)]
-    hessians = [sp.MatrixSymbol(f"H_{i}", K, K) for i in range(EXAMPLES)]
+    blocks = [sp.MatrixSymbol(f"J_{i}", K, PARAMETERS) for i in range(BLOCK_EXAMPLES)]
+    hessians = [sp.MatrixSymbol(f"H_{i}", K, K) for i in range(BLOCK_EXAMPLES)]
     stacked = sp.BlockMatrix([[block] for block in blocks])
     zero = sp.ZeroMatrix(K, K)
     diagonal = sp.BlockMatrix([[hessians[0], zero], [zero, hessians[1]]])
@@ -157,7 +157,7 @@ def _spectrum_steps() -> tuple[Step, ...]:
             "For the squared loss H is the identity: G = J^T J, and the NTK is J J^T. If J J^T q = mu q, "
             "then J^T q is an eigenvector of G to the same mu, for every number of examples, outputs and "
             "parameters.",
-            sp.Eq(JACOBIAN.T * JACOBIAN * image, MU * image, evaluate=False),
+            sp.Eq(JACOBIAN.T * JACOBIAN * image, EIGENVALUE * image, evaluate=False),
             normal_form(JACOBIAN.T * JACOBIAN * image - JACOBIAN.T * kernel_q),
             label="mse",
         ),
@@ -165,7 +165,7 @@ def _spectrum_steps() -> tuple[Step, ...]:
             "Its squared norm is q^T J J^T q = mu |q|^2, so J^T q is not zero if mu is not, and "
             "eigenvectors that are orthogonal stay so; the same with J and J^T exchanged. Non-zero "
             "eigenvalues agree with multiplicity.",
-            sp.Eq(image.T * image, MU * q.T * q, evaluate=False),
+            sp.Eq(image.T * image, EIGENVALUE * q.T * q, evaluate=False),
             normal_form(image.T * image - q.T * kernel_q),
             label="mse",
         ),
@@ -180,9 +180,9 @@ def _spectrum_steps() -> tuple[Step, ...]:
 
 def _determinant_gap(rows: int, parameters: int) -> Any:
     jacobian = sp.Matrix(rows, parameters, lambda i, j: sp.Symbol(f"J_{i}{j}"))
-    kernel = (MU * sp.eye(rows) - jacobian * jacobian.T).det(method="berkowitz")
-    newton = (MU * sp.eye(parameters) - jacobian.T * jacobian).det(method="berkowitz")
-    return sp.expand(MU**parameters * kernel - MU**rows * newton)
+    kernel = (EIGENVALUE * sp.eye(rows) - jacobian * jacobian.T).det(method="berkowitz")
+    newton = (EIGENVALUE * sp.eye(parameters) - jacobian.T * jacobian).det(method="berkowitz")
+    return sp.expand(EIGENVALUE**parameters * kernel - EIGENVALUE**rows * newton)
 
 
 def _probabilities(logits: Any) -> Any:
@@ -194,7 +194,9 @@ def _softmax_gap(classes: int) -> Any:
     """Second derivatives of log-sum-exp minus Eq. 27."""
     logits = sp.Matrix(sp.symbols(f"z0:{classes}", real=True))
     loss = sp.log(sum(logits.applyfunc(sp.exp)))
-    return (sp.hessian(loss, list(logits)) - STATED["27"](_probabilities(logits))).applyfunc(sp.simplify)
+    return (sp.hessian(loss, list(logits)) - OUTPUT_FORMULAS["27"](_probabilities(logits))).applyfunc(
+        sp.simplify
+    )
 
 
 def _on_simplex(classes: int) -> Any:
@@ -206,7 +208,7 @@ def _on_simplex(classes: int) -> Any:
 def _form_gaps(classes: int) -> list[Any]:
     """The quadratic form as a sum of squares, the null vector, and the trace, on the simplex."""
     p, q = _on_simplex(classes), sp.Matrix(sp.symbols(f"q0:{classes}", real=True))
-    hessian = STATED["27"](p)
+    hessian = OUTPUT_FORMULAS["27"](p)
     squares = sum(p[i] * p[j] * (q[i] - q[j]) ** 2 for i, j in combinations(range(classes), 2))
     null = (hessian * sp.ones(classes, 1)).applyfunc(sp.expand)
     trace = sp.expand(hessian.trace() - (1 - (p.T * p)[0]))
@@ -216,7 +218,7 @@ def _form_gaps(classes: int) -> list[Any]:
 def _disc_gaps(classes: int) -> list[Any]:
     """Right ends of the Gershgorin discs minus `2 p_i (1 - p_i)`."""
     p = _on_simplex(classes)
-    hessian = STATED["27"](p)
+    hessian = OUTPUT_FORMULAS["27"](p)
     ends = [
         hessian[i, i] - sum(hessian[i, j] for j in range(classes) if j != i) - 2 * p[i] * (1 - p[i])
         for i in range(classes)
@@ -225,10 +227,10 @@ def _disc_gaps(classes: int) -> list[Any]:
 
 
 def _softmax_steps() -> tuple[Step, ...]:
-    sizes = ", ".join(map(str, CLASSES))
+    sizes = ", ".join(map(str, CLASS_COUNTS))
     p, rest = sp.symbols("p_1 p_2", positive=True)
-    pair = STATED["27"](sp.Matrix([p, p, 1 - 2 * p]))
-    two = STATED["27"](sp.Matrix([p, 1 - p, 0]))
+    pair = OUTPUT_FORMULAS["27"](sp.Matrix([p, p, 1 - 2 * p]))
+    two = OUTPUT_FORMULAS["27"](sp.Matrix([p, 1 - p, 0]))
     twin, lone = pair * sp.Matrix([1, -1, 0]), two * sp.Matrix([1, -1, 0])
     gaps = [twin - p * sp.Matrix([1, -1, 0]), lone - 2 * p * (1 - p) * sp.Matrix([1, -1, 0])]
     return (
@@ -236,13 +238,13 @@ def _softmax_steps() -> tuple[Step, ...]:
             "The cross-entropy is log-sum-exp of the logits minus the right one; the latter is linear, so "
             f"the label does not matter to the Hessian. Differentiated twice for K = {sizes}, it is Eq. "
             "27, diag(p) - p p^T.",
-            STATED["27"](sp.Matrix([p, rest])),
-            [_softmax_gap(classes) for classes in CLASSES],
+            OUTPUT_FORMULAS["27"](sp.Matrix([p, rest])),
+            [_softmax_gap(classes) for classes in CLASS_COUNTS],
         ),
         Step(
             "Its form is the sum over i < j of p_i p_j (q_i - q_j)^2: positive semidefinite, zero on (1, "
             f"..., 1); its trace is 1 - |p|^2. (K = {sizes}.)",
-            left_over=[_form_gaps(classes) for classes in CLASSES],
+            left_over=[_form_gaps(classes) for classes in CLASS_COUNTS],
         ),
         Step(
             "So at every p one eigenvalue is 0: the distance from the identity, in the operator norm, is "
@@ -252,7 +254,10 @@ def _softmax_steps() -> tuple[Step, ...]:
             f"Gershgorin: the disc of row i ends at 2 p_i (1 - p_i) (K = {sizes}), never above 1/2: "
             "1/2 - 2 p (1 - p) = (1 - 2 p)^2 / 2.",
             sp.Rational(1, 2) - 2 * p * (1 - p),
-            ([_disc_gaps(classes) for classes in CLASSES], sp.expand(1 - 4 * p * (1 - p) - (1 - 2 * p) ** 2)),
+            (
+                [_disc_gaps(classes) for classes in CLASS_COUNTS],
+                sp.expand(1 - 4 * p * (1 - p) - (1 - 2 * p) ** 2),
+            ),
         ),
         Step(
             "Since p p^T is positive semidefinite, no eigenvalue is above the largest probability, p_max. "
@@ -268,9 +273,9 @@ def _softmax_steps() -> tuple[Step, ...]:
 def limit_left_over(stated: Callable[[int], Any]) -> list[Any]:
     """Limit of Eq. 27 as one logit grows minus a stated one, for each number of classes."""
     left = []
-    for classes in CLASSES:
+    for classes in CLASS_COUNTS:
         others = sp.symbols(f"z1:{classes}", real=True)
-        hessian = STATED["27"](_probabilities(sp.Matrix([GROWTH, *others])))
+        hessian = OUTPUT_FORMULAS["27"](_probabilities(sp.Matrix([GROWTH, *others])))
         limit = hessian.applyfunc(lambda entry: sp.limit(entry, GROWTH, sp.oo))
         left.append((limit - stated(classes)).applyfunc(sp.simplify))
     return left
@@ -281,9 +286,9 @@ def _limit_steps() -> tuple[Step, ...]:
         Step(
             "As the right logit grows p tends to a one-hot vector and the trace 1 - |p|^2 to zero, so the "
             "whole matrix does, being positive semidefinite; entry by entry by limits for K = "
-            f"{', '.join(map(str, CLASSES))}. (App. D prints the identity.)",
-            STATED["D-limit"](3),
-            limit_left_over(STATED["D-limit"]),
+            f"{', '.join(map(str, CLASS_COUNTS))}. (App. D prints the identity.)",
+            OUTPUT_FORMULAS["D-limit"](3),
+            limit_left_over(OUTPUT_FORMULAS["D-limit"]),
             label="cross-entropy",
         ),
         Step(

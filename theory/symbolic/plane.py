@@ -6,32 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 import sympy as sp
 
-from .core import ETA0, KAPPA, LAMBDA, D, Derivation, Step
+from .core import ETA0, KAPPA, LAMBDA, A, D, Derivation, P, S, Step, U
 from .hessian import RHO
 from .laws import RESIDUAL, STATE, TARGET, congruence
 from .noncommutative import Word, normal_form
-from .published_formulas import STATED
-from .sharpness import exact_sharpness
+from .published_formulas import PUBLISHED_FORMULAS
+from .sharpness_equation import exact_sharpness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-U = sp.MatrixSymbol("u", D, 1)
-"""`w*/|w*|`, a unit vector."""
-A, X, Y = sp.symbols("a x y", real=True)
-"""End-to-end map along the target; universal coordinates."""
-P, S, MU = sp.symbols("p s mu", positive=True)
-"""Common norm of the layers, `|w*|`, universal parameter."""
+X, Y = sp.symbols("x y", real=True)
+"""Universal coordinates."""
+MU = sp.Symbol("mu", positive=True)
+"""Universal parameter."""
 
 _SOURCE = "beyond the paper"
 _IDENTITY, _ALONG, _UNIT = Word((), ()), Word((), ("u", "u'")), Word((), ("u",))
 
 
-def planar() -> Derivation:
+def planar_derivation() -> Derivation:
     """From `e = I/D`, `v = 1/D`, `w = 0` under muP the laws keep a form of two numbers, for every D."""
     premise = congruence()
     image = {name: _on_plane(law) for name, law in premise.result.items()}
-    a_next, p_next = STATED["planar"](A, P, S, ETA0, 1 / D)
+    a_next, p_next = PUBLISHED_FORMULAS["planar"](A, P, S, ETA0, 1 / D)
     a_found, p_found = image["w"].get(_UNIT, 0), image["v"].get(_IDENTITY, 0)
     form = {**image["e"], _IDENTITY: image["e"].get(_IDENTITY, 0) - 1 / D}
     form[_ALONG] = sp.expand(form.get(_ALONG, 0) - (p_found - 1 / D))
@@ -93,7 +91,7 @@ def _without(words: Mapping[Any, Any], word: Any) -> dict[Any, Any]:
 def planar_sharpness_derivation() -> Derivation:
     """The sharpness on the plane, from the sharpness equation along and across the target."""
     premise = exact_sharpness()
-    along, across, rho2 = STATED["planar-sharpness"](A, P, S, 1 / D, LAMBDA)
+    along, across, rho2 = PUBLISHED_FORMULAS["planar-sharpness"](A, P, S, 1 / D, LAMBDA)
     matrix = _on_plane(premise.result["matrix"])
     scalar = premise.result["factor"].subs({sp.Symbol("v"): P, RHO: sp.sqrt(rho2)})
     rest = matrix.get(_IDENTITY, 0)
@@ -176,8 +174,8 @@ def _sector_steps(quadratic: Any, across: Any, rho2: Any) -> tuple[Step, ...]:
 
 def universal() -> Derivation:
     """The planar map with one parameter; its fixed points and their stability."""
-    premise = planar()
-    stated = STATED["universal"](X, Y, MU)
+    premise = planar_derivation()
+    stated = PUBLISHED_FORMULAS["universal"](X, Y, MU)
     scaled = {A: (X**2 - Y**2) * sp.sqrt(D) / 2, P: (X**2 + Y**2) / 2, S: MU * sp.sqrt(D)}
     inside = {name: value / ETA0 for name, value in scaled.items()}
     before, after = (
@@ -248,7 +246,7 @@ def _fixed_steps(stated: tuple[Any, Any]) -> tuple[Step, ...]:
 def _bounded_steps(stated: tuple[Any, Any]) -> tuple[Step, ...]:
     """The invariant ellipse, and when it holds the start."""
     size = sp.Symbol("sigma", positive=True)
-    lack, factor, last = STATED["bounded"](X, Y, MU, size)
+    lack, factor, last = PUBLISHED_FORMULAS["bounded"](X, Y, MU, size)
     after = lack.subs({X: stated[0], Y: stated[1]}, simultaneous=True)
     start = lack.subs({X: sp.sqrt(MU / size), Y: sp.sqrt(MU / size)})
     square = ((X**2 - Y**2) / 2 - MU / 2) ** 2 + 1 - MU**2 / 4
@@ -273,7 +271,7 @@ def _bounded_steps(stated: tuple[Any, Any]) -> tuple[Step, ...]:
 
 def cubic() -> Derivation:
     """On `y = 0` the universal map is an odd cubic; its bifurcations up to the last bounded parameter."""
-    stated = STATED["cubic"](MU)
+    stated = PUBLISHED_FORMULAS["cubic"](MU)
     premise = universal()
     on_axis, aside = (premise.result[name].subs(Y, 0) for name in "xy")
     minimizer, slope = sp.sqrt(2 * MU), sp.diff(on_axis, X)

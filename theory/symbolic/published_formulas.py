@@ -25,7 +25,7 @@ class Law(NamedTuple):
     """`v+`, (1, 1)."""
 
 
-def theorem_5_1(state: Law, target: Any, eta0: Any, coupling: Any) -> Law:
+def theorem_5_1_formula(state: Law, target: Any, eta0: Any, coupling: Any) -> Law:
     """Theorem 5.1 in the paper's order of terms, with `coupling` for its `gamma^2 / (N D)`."""
     w, e, v = state
     t = target
@@ -39,21 +39,21 @@ def theorem_5_1(state: Law, target: Any, eta0: Any, coupling: Any) -> Law:
     )
 
 
-def corollary_5_4(name: str) -> bool:
+def corollary_5_4_formula(name: str) -> bool:
     """Whether the width stands in the laws: under NTP, not under muP (Corollary 5.4) or SP (App. C.3)."""
     return name == "ntp"
 
 
-def ntp_limit(state: Law, target: Any, eta0: Any) -> Law:
+def ntp_limit_formula(state: Law, target: Any, eta0: Any) -> Law:
     """The NTP limit of Sec. 5.1: linear in w; e and v frozen."""
     return Law(
         w=state.w - eta0 * ((state.w - target) * state.v + state.e * (state.w - target)), e=state.e, v=state.v
     )
 
 
-def standard_laws(state: Law, target: Any, eta0: Any) -> Law:
+def standard_laws_formula(state: Law, target: Any, eta0: Any) -> Law:
     """App. C.3.1 as printed: Theorem 5.1 with its coupling at 1."""
-    return theorem_5_1(state, target, eta0, 1)
+    return theorem_5_1_formula(state, target, eta0, 1)
 
 
 class Lemma52(NamedTuple):
@@ -62,12 +62,12 @@ class Lemma52(NamedTuple):
     ntk: Callable[[Any], Any]
     """`Theta q`, (D, 1), from q."""
     multiplicities: dict[str, Any]
-    """Of the eigenvalues of R, which the proof calls symmetric."""
+    """Multiplicities of the eigenvalues of R, which the proof calls symmetric."""
     bound_squared: Callable[[Any, Any], Any]
     """Square of the bound on `|lambda_max(gamma^2 H) - lambda_max(Theta)|`, from the coupling and r."""
 
 
-def lemma_5_2(state: Law, dimension: Any, width: Any) -> Lemma52:
+def lemma_5_2_formula(state: Law, dimension: Any, width: Any) -> Lemma52:
     """Lemma 5.2."""
     return Lemma52(
         lambda q: state.e * q + q * state.v,
@@ -76,14 +76,16 @@ def lemma_5_2(state: Law, dimension: Any, width: Any) -> Lemma52:
     )
 
 
-def exact_sharpness(state: Law, r: Any, coupling: Any, value: Any) -> tuple[Callable[[Any, Any], Any], Any]:
+def exact_sharpness_formula(
+    state: Law, r: Any, coupling: Any, value: Any
+) -> tuple[Callable[[Any, Any], Any], Any]:
     """The scalar side, from v and rho^2, and the matrix of the sharpness equation."""
     w, e, v = state
     matrix = e + coupling / value * (r * w.T + w * r.T) + coupling / value**2 * r * v * r.T
     return lambda v, rho_squared: (value - v) * (1 - rho_squared / value**2), matrix
 
 
-def invariant_subspace(
+def invariant_subspace_formula(
     state: Law, r: Any, kappa: Any, parameters: tuple[Any, Any, Any, Any]
 ) -> tuple[Any, ...]:
     """Image of a direction (a, p, y, beta) of the invariant subspace under `gamma^2 H`."""
@@ -131,12 +133,12 @@ def published_jacobian_row(state: Law, change: Law, target: Any, eta0: Any, coup
     return dw - eta0 * (dw * state.v + state.e * dw) + eta0**2 * coupling * target * target.T * dw
 
 
-def marginal_sharpness(eta0: Any) -> Any:
+def marginal_sharpness_formula(eta0: Any) -> Any:
     """Sharpness of a marginally stable minimizer."""
     return 2 / eta0
 
 
-def largest_stable_rate(kappa: Any, norm: Any) -> tuple[Any, Any]:
+def largest_stable_rate_formula(kappa: Any, norm: Any) -> tuple[Any, Any]:
     """Smallest sharpness of a minimizer, and the largest learning rate at which one is stable."""
     return 2 * kappa * norm, 1 / (kappa * norm)
 
@@ -182,19 +184,19 @@ def cubic_cycles(mu: Any) -> dict[str, Any]:
     }
 
 
-STATED: dict[str, Callable[..., Any]] = {
-    "5.1": theorem_5_1,
-    "5.2": lemma_5_2,
+PUBLISHED_FORMULAS: dict[str, Callable[..., Any]] = {
+    "5.1": theorem_5_1_formula,
+    "5.2": lemma_5_2_formula,
     "5.3": minimizer_jacobian,
     "5.3-published": published_jacobian_row,
-    "5.3-sharpness": marginal_sharpness,
-    "5.4": corollary_5_4,
-    "ntp-limit": ntp_limit,
-    "C.3": standard_laws,
-    "exact-sharpness": exact_sharpness,
-    "invariant-subspace": invariant_subspace,
+    "5.3-sharpness": marginal_sharpness_formula,
+    "5.4": corollary_5_4_formula,
+    "ntp-limit": ntp_limit_formula,
+    "C.3": standard_laws_formula,
+    "exact-sharpness": exact_sharpness_formula,
+    "invariant-subspace": invariant_subspace_formula,
     "observables": observed,
-    "eta-max": largest_stable_rate,
+    "eta-max": largest_stable_rate_formula,
     "planar": planar_map,
     "planar-sharpness": planar_sharpness,
     "universal": universal_map,

@@ -9,26 +9,26 @@ import sympy as sp
 from .core import ETA0, KAPPA, Derivation, N, Step, T, coefficient
 from .laws import STATE, TARGET, congruence
 from .noncommutative import normal_form, words_left
-from .published_formulas import STATED, Law
+from .published_formulas import PUBLISHED_FORMULAS, Law
 
-CHANGE = Law(
+STATE_CHANGE = Law(
     sp.MatrixSymbol("dw", *TARGET.shape), sp.MatrixSymbol("de", *STATE.e.shape), sp.MatrixSymbol("dv", 1, 1)
 )
 """A change of the latent state, as symbols."""
 
 
-def linearised(point: Any = TARGET) -> Law:
-    """The laws' derivative along `CHANGE` where w is `point`, as normal forms by quantity."""
+def linearised_laws(point: Any = TARGET) -> Law:
+    """The laws' derivative along `STATE_CHANGE` where w is `point`, as normal forms by quantity."""
     w, e, v = STATE
     laws = congruence().result
-    moved = {w: point + T * CHANGE.w, e: e + T * CHANGE.e, v: v + T * CHANGE.v}
+    moved = {w: point + T * STATE_CHANGE.w, e: e + T * STATE_CHANGE.e, v: v + T * STATE_CHANGE.v}
     return Law(*(coefficient(normal_form(laws[name].xreplace(moved)), 1) for name in Law._fields))
 
 
 def published_left_over() -> dict[Any, Any]:
     """Derived minus published first row of the Jacobian (Eq. 21), applied to a change of w."""
-    published = STATED["5.3-published"](STATE, CHANGE, TARGET, ETA0, KAPPA**2)
-    return words_left(linearised().w, normal_form(published))
+    published = PUBLISHED_FORMULAS["5.3-published"](STATE, STATE_CHANGE, TARGET, ETA0, KAPPA**2)
+    return words_left(linearised_laws().w, normal_form(published))
 
 
 def proposition_5_3() -> Derivation:
@@ -39,8 +39,8 @@ def proposition_5_3() -> Derivation:
         name: normal_form((law - getattr(STATE, name)).subs(w, TARGET))
         for name, law in premise.result.items()
     }
-    stated = STATED["5.3"](STATE, CHANGE, TARGET, ETA0, KAPPA**2)
-    rows = linearised()
+    stated = PUBLISHED_FORMULAS["5.3"](STATE, STATE_CHANGE, TARGET, ETA0, KAPPA**2)
+    rows = linearised_laws()
     mu = sp.Symbol("mu", positive=True)
     steps = (
         *premise.steps,
@@ -71,13 +71,13 @@ def proposition_5_3() -> Derivation:
             "1. For w* not zero V is not zero, so every mu >= v > 0 and each 1 - eta0 mu is below 1: the "
             "modulus 1 is reached only at -1, by the largest mu. Solved for it:",
             sp.Eq(sp.Symbol("lambda_Theta"), 2 / ETA0, evaluate=False),
-            sp.solve(sp.Eq(1 - ETA0 * mu, -1), mu)[0] - STATED["5.3-sharpness"](ETA0),
+            sp.solve(sp.Eq(1 - ETA0 * mu, -1), mu)[0] - PUBLISHED_FORMULAS["5.3-sharpness"](ETA0),
         ),
         Step(
             "The sharpness lambda_H is the largest eigenvalue of gamma^2 H = G + R (Lemma 5.2). At a "
             "minimizer r = 0, so R = 0, and it is lambda_max(G) = lambda_max(Theta): exactly 2/eta0, with "
             "no correction.",
-            sp.Eq(sp.Symbol("lambda_H"), STATED["5.3-sharpness"](ETA0), evaluate=False),
+            sp.Eq(sp.Symbol("lambda_H"), PUBLISHED_FORMULAS["5.3-sharpness"](ETA0), evaluate=False),
         ),
     )
     return Derivation(
@@ -92,7 +92,7 @@ def proposition_5_3() -> Derivation:
 def largest_stable_rate() -> Derivation:
     """`eta_max = 1/(kappa |w*|)` over all minimizers."""
     v, s = sp.symbols("v s", positive=True)
-    smallest, largest_rate = STATED["eta-max"](KAPPA, s)
+    smallest, largest_rate = PUBLISHED_FORMULAS["eta-max"](KAPPA, s)
     bound = v + KAPPA**2 * s**2 / v
     gram = sp.Matrix([[KAPPA * s, KAPPA * s], [KAPPA * s, KAPPA * s]])
     steps = (

@@ -16,7 +16,7 @@ from .noncommutative import normal_form
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-LIMITS = ("ntp", "mup")
+WITH_LIMIT = ("ntp", "mup")
 """Parametrizations whose start has a limit (Proposition C.1)."""
 
 BARTLETT_SIZES = ((2, 1), (2, N), (3, 1), (3, 2), (3, N))
@@ -70,7 +70,7 @@ def wishart_covariance(deltas: tuple[int, int, int, int]) -> Any:
     return ik * jl + il * jk
 
 
-STATED: dict[str, Callable[..., Any]] = {
+START_FORMULAS: dict[str, Callable[..., Any]] = {
     "C.1": proposition_c_1_as_stated,
     "C.1-sharp": sharp_variances,
     "C.3.2": standard_order_as_stated,
@@ -83,9 +83,9 @@ STATED: dict[str, Callable[..., Any]] = {
 
 def proposition_c_1() -> Derivation:
     """Proposition C.1: the published bounds (label `bounds`) and the variances themselves (label `sharp`)."""
-    sharp = STATED["C.1-sharp"]()
+    sharp = START_FORMULAS["C.1-sharp"]()
     steps, result = [_sum_step()], dict[str, Any]()
-    for name in LIMITS:
+    for name in WITH_LIMIT:
         exact = moments.initial_moments(PARAMETRIZATIONS[name])
         steps += _published_steps(name, exact)
         for entry, variance in sharp.items():
@@ -107,7 +107,7 @@ def _sum_step() -> Step:
 
 def _published_steps(name: str, exact: Mapping[str, moments.Moments]) -> list[Step]:
     """The published statement about w, and about e and v entry by entry."""
-    stated, title = STATED["C.1"](name), PARAMETRIZATIONS[name].title
+    stated, title = START_FORMULAS["C.1"](name), PARAMETRIZATIONS[name].title
     gaps = [exact["w_i"].mean, sp.simplify(exact["w_i"].variance - stated.map_variance)]
     text = f"Under {title}, w has mean zero and this variance in every entry."
     steps = [Step(text, sp.Eq(sp.Symbol("Var_w_i"), stated.map_variance), gaps, label="bounds")]
@@ -135,11 +135,11 @@ def standard_start() -> Derivation:
     """App. C.3.2: moments under SP (labels `published`, `sharp`) and the first step (label `first-step`)."""
     exact = moments.initial_moments(PARAMETRIZATIONS["sp"])
     steps = [_sum_step()]
-    for entry, stated in STATED["C.3.2-sharp"]().items():
+    for entry, stated in START_FORMULAS["C.3.2-sharp"]().items():
         gaps = [sp.simplify(found - said) for found, said in zip(exact[entry], stated, strict=True)]
         text = f"Mean and variance of {entry} under SP, exact in N and D."
         steps.append(Step(text, sp.Tuple(*stated), gaps, label="sharp"))
-    for entry, order in STATED["C.3.2"]().items():
+    for entry, order in START_FORMULAS["C.3.2"]().items():
         ratio = sp.limit(exact[entry].variance / N**order, N, sp.oo)
         wrong = entry == "v"
         said = f"the variance of {entry} over N^{order} tends to {ratio}"
@@ -165,7 +165,7 @@ def _first_step(exact: Mapping[str, moments.Moments]) -> list[Step]:
     law = congruence().result["w"].subs(KAPPA, 1).subs(STATE.w, TARGET + RESIDUAL)
     stepped = normal_form(law.subs(STATE.e, root**2 / D * sp.Identity(D) + root * STATE.e))
     leading = {word: sp.Poly(value, root).coeff_monomial(root**2) for word, value in stepped.items()}
-    expected = normal_form(STATED["sp-first-step"](ETA0, RESIDUAL, D))
+    expected = normal_form(START_FORMULAS["sp-first-step"](ETA0, RESIDUAL, D))
     words = set(leading) | set(expected)
     gap = {word: sp.expand(leading.get(word, 0) - expected.get(word, 0)) for word in words}
     degree = max(sp.Poly(value, root).degree() for value in stepped.values())
@@ -187,14 +187,14 @@ def _first_step(exact: Mapping[str, moments.Moments]) -> list[Step]:
             "In powers of sqrt(N) the law of w_1 then ends at the second, whose coefficient this is, with "
             "r = w_0 - w*: to leading order w_1 = -eta0 (N/D) (w_0 - w*), so one step blows up linearly in "
             "N; what is left is smaller by N^(-1/2).",
-            STATED["sp-first-step"](ETA0, RESIDUAL, D),
+            START_FORMULAS["sp-first-step"](ETA0, RESIDUAL, D),
             [gap, degree - 2],
             label="first-step",
         ),
     ]
 
 
-def wishart() -> Derivation:
+def wishart_derivation() -> Derivation:
     """The Gram matrix of N Gaussian columns: mean and covariance, and Bartlett's factor with the same."""
     return Derivation(
         "wishart",
@@ -214,14 +214,14 @@ def _covariance_steps() -> list[Step]:
         left, right = weights[i] * weights[j], weights[k] * weights[m]
         means = moments.gaussian_mean(left, law) * moments.gaussian_mean(right, law)
         deltas = (int(i == k), int(j == m), int(i == m), int(j == k))
-        stated = variances[i] * variances[j] * STATED["wishart"](deltas)
+        stated = variances[i] * variances[j] * START_FORMULAS["wishart"](deltas)
         gaps.append(sp.simplify(moments.gaussian_mean(left * right, law) - means - stated))
     text = (
         "One neuron's weights z, (D + 1,), are independent Gaussians of variance sigma_i. In each of the 15 "
         "ways in which four indices can coincide, so for every D, Cov(z_i z_j, z_k z_l) = sigma_i sigma_j "
         "(delta_ik delta_jl + delta_il delta_jk); the sum over N neurons multiplies it by N."
     )
-    return [Step(text, None, gaps), *(_scale_step(name) for name in LIMITS)]
+    return [Step(text, None, gaps), *(_scale_step(name) for name in WITH_LIMIT)]
 
 
 def _index_patterns() -> list[tuple[int, ...]]:
@@ -272,7 +272,7 @@ def bartlett_gaps(size: int, width: Any) -> list[Any]:
         deltas = (int(i == k), int(j == m), int(i == m), int(j == k))
         means = (width if i == j else 0) * (width if k == m else 0)
         gap = _mean(gram[i, j] * gram[k, m], normals, lengths) - means
-        gaps.append(gap - width * STATED["wishart"](deltas))
+        gaps.append(gap - width * START_FORMULAS["wishart"](deltas))
     return [sp.simplify(gap) for gap in gaps]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from superconsistency.errors import InputError
-from superconsistency.neural.curvature import Estimate, Measurements, measure
+from superconsistency.neural.curvature import CurvatureEstimate, Measurements, measure
 from torch import nn
 
 from .random_models import Specimen, specimen
@@ -131,7 +131,7 @@ def compared(found: Measurements, true: Truth) -> tuple[str, str]:
     return ("refused", refusals[0]) if refusals else (RIGHT, "")
 
 
-def _within(estimate: Estimate, value: float, scale: float, precision: float) -> bool:
+def _within(estimate: CurvatureEstimate, value: float, scale: float, precision: float) -> bool:
     """Whether an estimate is as near as it says, and that is near; a trace may be from random vectors."""
     drawn = estimate.kind == "standard error"
     tight = drawn or estimate.error <= 2 * max(1e-5, precision) * scale + 1e-12

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from superconsistency.errors import InputError
 from superconsistency.neural.curvature import Batch, Hessian, Objective, measure
-from superconsistency.neural.curvature.derivatives import DOUBLE, SINGLE, UNDECIDED, defect
+from superconsistency.neural.curvature.derivatives import DOUBLE, SINGLE, UNRESOLVED, defect
 from torch import nn
 from torch.nn import functional
 
@@ -337,10 +337,10 @@ class _Polynomial:
 @settings(max_examples=60, deadline=None)
 def test_a_function_is_never_said_to_have_a_wrong_derivative_that_it_has_not(seed: int, kinked: bool) -> None:
     function = _Polynomial(seed, kinked=kinked)
-    assert defect(function, function.point, DOUBLE, generator(seed)) in {None, UNDECIDED}
+    assert defect(function, function.point, DOUBLE, generator(seed)) in {None, UNRESOLVED}
     function.factors = [factor.float() for factor in function.factors]
     point = [value.float() for value in function.point]
-    assert defect(function, point, SINGLE, generator(seed), jumps=lambda: kinked) in {None, UNDECIDED}
+    assert defect(function, point, SINGLE, generator(seed), jumps=lambda: kinked) in {None, UNRESOLVED}
 
 
 @given(seed=st.integers(0, 10**6), kinked=st.booleans(), size=st.floats(0.05, 10.0))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.sparse.linalg import cg, eigsh, lobpcg
 from superconsistency.neural.curvature import DenseOperator, GaussNewton, Hessian, TangentKernel
-from superconsistency.neural.curvature.linear_operator import linear_operator
+from superconsistency.neural.curvature.scipy_operator import linear_operator
 from superconsistency.tests.neural.curvature.spectra import outermost, with_spectrum
 
 Builder = Any

@@ -8,8 +8,8 @@ import pytest
 import torch
 from superconsistency.errors import InputError
 from superconsistency.neural.curvature import (
-    KINDS,
-    QUANTITIES,
+    CURVATURE_QUANTITIES,
+    ESTIMATE_KINDS,
     Batch,
     GaussNewton,
     Hessian,
@@ -92,7 +92,7 @@ def test_every_quantity_is_within_its_error_of_the_dense_one(
     case = build(name, criterion)
     metric = metric_of(case)
     found = measure(case.objective, case.batch, metric=metric, count=COUNT, tolerance=1e-4)
-    assert set(found.estimates) == {*QUANTITIES, "eigenvalue_2"}
+    assert set(found.estimates) == {*CURVATURE_QUANTITIES, "eigenvalue_2"}
     assert_within(found, dense(case, metric))
     assert found["loss"].value == pytest.approx(case.objective.loss(case.batch), rel=1e-12)
     assert found.products == sum(one.products for one in found.estimates.values())
@@ -122,7 +122,7 @@ def test_a_batch_in_parts_gives_the_same_measurements(build: Builder, criterion:
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_forward_differentiation_gives_the_same_measurements(build: Builder) -> None:
     case = build("mlp")
-    names = [name for name in QUANTITIES if name != "hessian_trace"]
+    names = [name for name in CURVATURE_QUANTITIES if name != "hessian_trace"]
     one, other = (
         Meter(names, differentiation=way)(case.objective, case.batch) for way in ("reverse", "forward")
     )
@@ -135,7 +135,7 @@ def test_one_graph_serves_all_quantities(build: Builder) -> None:
     passes: list[int] = []
     case.objective.ready(case.batch)
     handle = case.model.register_forward_hook(lambda *_: passes.append(1))
-    measure(case.objective, case.batch, [name for name in QUANTITIES if name not in ALONG_UPDATES])
+    measure(case.objective, case.batch, [name for name in CURVATURE_QUANTITIES if name not in ALONG_UPDATES])
     handle.remove()
     assert len(passes) == 1
 
@@ -215,7 +215,7 @@ def test_what_is_known_is_told_after_each_quantity_and_kinds_are_explained(build
         case.objective, case.batch, on_estimate=lambda known: told.append(tuple(known))
     )
     assert told == [("loss",), ("loss", "sharpness")]
-    assert all(one.kind in KINDS for one in found.estimates.values())
+    assert all(one.kind in ESTIMATE_KINDS for one in found.estimates.values())
 
 
 def test_impossible_requests_are_refused(build: Builder) -> None:

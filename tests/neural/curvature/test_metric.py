@@ -14,7 +14,7 @@ from superconsistency.neural.curvature.metric import (
     has_decay_beside_the_loss,
     has_metric,
     is_without_state,
-    largest_rate,
+    largest_group_rate,
 )
 from torch import nn
 
@@ -148,7 +148,7 @@ def test_groups_with_their_own_settings_give_each_parameter_its_own_root() -> No
     some, other = gradients["weight"][1, 1].abs(), gradients["bias"][1].abs()
     assert float(found[0][1, 1]) == pytest.approx(2.0 / (float(some) + 1e-8), rel=1e-6)
     assert float(found[1][1]) == pytest.approx(0.5 / (0.5 * (float(other) + 1.0)), rel=1e-6)
-    assert largest_rate(optimizer) == pytest.approx(0.4)
+    assert largest_group_rate(optimizer) == pytest.approx(0.4)
     assert stability_threshold(optimizer) == 2.0
 
 
@@ -157,7 +157,7 @@ def test_a_rate_may_be_a_tensor_or_zero() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=torch.tensor(0.25))
     assert Metric.from_optimizer(optimizer, dict(model.named_parameters())).roots == (0.5, 0.5)
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 10)
-    assert largest_rate(optimizer) == 0
+    assert largest_group_rate(optimizer) == 0
     assert Metric.from_optimizer(optimizer, dict(model.named_parameters()), base=0.1).roots == (0.0, 0.0)
 
 
@@ -169,7 +169,7 @@ def test_a_rate_that_is_none_is_one_line(kind: Any, rate: Any) -> None:
     optimizer.param_groups[0]["lr"] = rate
     for call in (
         lambda: Metric.from_optimizer(optimizer, dict(model.named_parameters()), gradients=slopes(model)),
-        lambda: largest_rate(optimizer),
+        lambda: largest_group_rate(optimizer),
     ):
         with pytest.raises(InputError, match="learning rate of the optimizer is") as caught:
             call()

@@ -21,7 +21,7 @@ from superconsistency.neural.curvature import (
 )
 from superconsistency.neural.curvature.eigenpair import Aim, largest_pair
 from superconsistency.neural.curvature.lanczos import LanczosSpace
-from superconsistency.neural.curvature.missed import Recurrence, Start, combined
+from superconsistency.neural.curvature.missed import RandomStart, Recurrence, combined
 from superconsistency.tests.neural.curvature.spectra import Diagonal, with_spectrum
 from torch import nn
 
@@ -109,7 +109,7 @@ def test_a_random_start_holds_less_than_that_with_at_most_the_probability(size: 
     """The square of a component of a random unit vector is Beta(1/2, (n - 1)/2)."""
     recurrence = Recurrence()
     recurrence.extend(0.0, part, 0.0)  # one product: `beta / mu` at `mu = 1`
-    start = Start(recurrence, size, 1.0, 0.0, 0.0, complete=False)
+    start = RandomStart(recurrence, size, 1.0, 0.0, 0.0, complete=False)
     exact = float(beta.cdf(part**2, 0.5, (size - 1) / 2))
     assert start.missed(1.0) >= exact * (1 - 1e-9)
     if part * math.sqrt(size) < 0.1:

@@ -125,14 +125,10 @@ def test_the_quadrature_of_a_full_basis_is_the_spectrum() -> None:
 
 
 @pytest.mark.parametrize("name", SPECTRA)
-def test_counts_and_moments_lie_within_their_standard_errors(name: str) -> None:
+def test_means_over_the_draws_lie_within_their_standard_errors(name: str) -> None:
     spectrum = SPECTRA[name]
     found = spectral_density(rotated(spectrum), draws=30, steps=80, seed=1)
     np.testing.assert_allclose(found.weights.sum(1), 1)
-    for threshold in np.quantile(spectrum, [0.05, 0.5, 0.97]):
-        count, error = found.count_above(threshold, width=0.05)
-        smooth = sum(0.5 * math.erfc(-(value - threshold) / (0.05 * math.sqrt(2))) for value in spectrum)
-        assert abs(count - smooth) <= 4.5 * error + 1e-9
     means = (found.nodes * found.weights).sum(1)
     error = means.std(ddof=1) / math.sqrt(len(means))
     assert abs(means.mean() - spectrum.mean()) <= 4.5 * error
@@ -145,14 +141,6 @@ def test_the_smoothed_density_is_that_of_the_dense_spectrum() -> None:
     dense = np.exp(-0.5 * ((at[:, None] - spectrum) / 0.1) ** 2).mean(1) / (0.1 * math.sqrt(2 * math.pi))
     assert (abs(mean - dense) <= 5 * error + 1e-6).all()
     assert error.max() < 0.2 * dense.max()
-
-
-def test_a_sharp_count_above_a_gap_is_the_number_of_outliers() -> None:
-    spectrum = np.r_[np.full(90, 0.01), np.linspace(1, 2, 10)]
-    found = spectral_density(rotated(spectrum), draws=60, steps=40)
-    count, error = found.count_above(0.5)
-    assert abs(count - 10) <= 4 * error
-    assert found.count_above(5.0) == (0.0, 0.0)
 
 
 def test_equal_seeds_give_equal_bits_and_others_do_not() -> None:

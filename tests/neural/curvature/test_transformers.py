@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from superconsistency.cli import main
-from superconsistency.neural.loading import Reading, build_model, load_batch
+from superconsistency.neural.loading import DataReading, build_model, load_batch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -28,7 +28,7 @@ pytest.importorskip("transformers")
 WORDS = 9
 """Different words in the text, and outputs of language models."""
 TIME, CLASSES, SIDE = 5, 3, 8
-READING = Reading(sequence=TIME, level="word", vocabulary=WORDS)
+READING = DataReading(sequence=TIME, level="word", vocabulary=WORDS)
 
 FACTORIES = """
 import json
@@ -109,7 +109,7 @@ class Family(NamedTuple):
     settings: Callable[[Draw], dict[str, Any]]
     data: str
     options: tuple[str, ...] = ()
-    reading: Reading = Reading()
+    reading: DataReading = DataReading()
     error: float = 1e-8
     """Largest relative error, and tolerance of the sharpness."""
 
@@ -120,7 +120,7 @@ FAMILIES = {
     "gpt2": Family(_gpt2, "book.txt", TEXT, READING),
     "llama": Family(_llama, "book.txt", TEXT, READING, 1e-5),  # its RMSNorm computes in float32
     "bert": Family(_bert, "models.py:sentences"),
-    "vit": Family(_vit, "images", ("--side", str(SIDE)), Reading(side=SIDE)),
+    "vit": Family(_vit, "images", ("--side", str(SIDE)), DataReading(side=SIDE)),
 }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from superconsistency.errors import InputError
-from superconsistency.neural.curvature import QUANTITIES, Batch, Hessian, Objective, measure
+from superconsistency.neural.curvature import CURVATURE_QUANTITIES, Batch, Hessian, Objective, measure
 from torch import nn
 from torch.nn import functional
 
@@ -295,7 +295,7 @@ def test_dictionaries_in_and_out_are_measured_and_only_what_is_impossible_is_lef
 
     two = Two().double()
     found = measure(Objective(two, both), Batch({"x": x}, y), tolerance=1e-6)
-    assert set(QUANTITIES) <= set(found.estimates)
+    assert set(CURVATURE_QUANTITIES) <= set(found.estimates)
     assert_measured(found, both(two({"x": x}), y), two.parameters())
     for name in ("ggn_sharpness", "ntk_sharpness"):
         assert found[name].kind == "undefined"

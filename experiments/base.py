@@ -1,0 +1,195 @@
+"""What a person can ask for, as data: what runs, what is concluded, what is shown.
+
+Nothing here runs, fits or draws: `running`, `judging`, `drawing` and `telling` do, each for all experiments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import require_distinct, require_known
+from .series import RUN_VARIABLES, recorded
+
+if TYPE_CHECKING:
+    from .criteria import Criterion
+    from .panels import Panel
+    from .series import Series
+
+SCALES = SMOKE, LAPTOP, PAPER = "smoke", "laptop", "paper"
+"""Seconds, for tests; at most fifteen minutes on two cores, thirty for Figure 1; as published, on one GPU."""
+
+NETWORK, LATENT = "network", "latent"
+
+
+class Over(tuple[Any, ...]):
+    """Values of a setting that make it an axis."""
+
+    __slots__ = ()
+
+
+def over(*values: Any) -> Over:
+    """Make a setting an axis with these values."""
+    return Over(values)
+
+
+class StableShare(NamedTuple):
+    """A learning rate as a part of the largest stable one of an arm's narrowest latent system."""
+
+    part: float
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One rectangular grid of runs, all measured alike: one dataset.
+
+    Attributes
+    ----------
+    name
+        Key and label, such as `μP`.
+    settings
+        By name: a value, or `over(...)` several. Names are those that `sweep` knows.
+    model
+        `network` or `latent`.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    model: str = NETWORK
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Settings of an experiment at one scale, each for all arms unless said otherwise.
+
+    Attributes
+    ----------
+    settings
+        They go before the arms' own.
+    arms
+        For one arm, by its name; they go before `settings`.
+    data
+        For one data set, by its name; they go before `arms`.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A scored statement.
+
+    Attributes
+    ----------
+    name
+        Short, unique in the experiment.
+    criterion
+        Statistic, window and expectation.
+    series
+        What they are applied to.
+    each
+        An axis along whose values the claim is scored one by one; all have to hold.
+    published
+        What the source says, in its words or close to them.
+    """
+
+    name: str
+    criterion: Criterion
+    series: tuple[Series, ...]
+    each: str | None = None
+    published: str = ""
+
+    def needs(self, arm: str) -> set[str]:
+        """Recorded variables that the claim needs of an arm."""
+        mine = [one for one in self.series if one.arm == arm]
+        along = {"sharpness"} if mine and self.criterion.follows_the_edge else set()
+        return along.union(*(recorded(one.quantity) for one in mine))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything about one question.
+
+    Attributes
+    ----------
+    name
+        By which a person asks for it: a figure's number in the paper, or a word.
+    title, source
+        What it shows, and where it was published.
+    arms
+        What runs.
+    scales
+        Settings by scale.
+    claims
+        What is concluded.
+    panels
+        What is shown: rows of panels.
+
+    Raises
+    ------
+    InputError
+        If a claim or a panel refers to an arm that does not exist, or two have one name.
+    """
+
+    name: str
+    title: str
+    source: str
+    arms: tuple[Arm, ...]
+    scales: Mapping[str, Setup]
+    claims: tuple[Statement, ...]
+    panels: tuple[tuple[Panel, ...], ...]
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        require_distinct(f"arms of experiment {self.name}", names)
+        if self.claims:
+            require_distinct(f"claims of experiment {self.name}", [claim.name for claim in self.claims])
+        for series in self.series:
+            require_known(f"arm of experiment {self.name}", series.arm, names)
+        for scale in self.scales:
+            require_known("scale", scale, SCALES)
+
+    @property
+    def series(self) -> list[Series]:
+        """Every reference to data."""
+        claimed = [series for claim in self.claims for series in claim.series]
+        return claimed + [series for row in self.panels for panel in row for series in panel.series]
+
+    def at(self, scale: str, data: str = "", **given: Any) -> tuple[Arm, ...]:
+        """The arms at a scale.
+
+        Parameters
+        ----------
+        scale
+            One of `SCALES` that the experiment has.
+        data
+            Name of the data set.
+        given
+            Settings that a person chose; they go before all others.
+
+        Raises
+        ------
+        InputError
+            If there is no such scale.
+        """
+        require_known(f"scale of experiment {self.name}", scale, tuple(self.scales))
+        chosen = self.scales[scale]
+        further = (chosen.data.get(data, {}), given)
+        found = []
+        for arm in self.arms:
+            settings = {**arm.settings, **chosen.settings, **chosen.arms.get(arm.name, {})}
+            for one in further:
+                settings |= one
+            found.append(Arm(arm.name, settings, arm.model))
+        return tuple(found)
+
+    def quantities(self, arm: str) -> tuple[str, ...]:
+        """Variables that claims and panels need of an arm, in alphabetical order."""
+        found = set().union(*(claim.needs(arm) for claim in self.claims))
+        for row in self.panels:
+            for panel in row:
+                found.update(*(recorded(one.quantity) for one in panel.series if one.arm == arm))
+        return tuple(sorted(found - set(RUN_VARIABLES)))
