@@ -34,13 +34,9 @@ def explore(
 
     widths = options.numbers(width, "width")
     if len(widths) != 1:
-        raise invalid(
-            "width", width, accepted="one width", remedy="pass 64, say; the page's slider has the rest"
-        )
+        raise invalid("width", width, accepted="one width", remedy="pass 64; the page's slider has the rest")
     if output.suffix not in {".html", ".htm"}:
-        raise invalid(
-            "output", str(output), accepted="a name ending in .html", remedy="pass portrait.html, say"
-        )
+        raise invalid("output", str(output), accepted="a name ending in .html", remedy="pass portrait.html")
     rate = near_edge(dim, target_norm) if learning_rate is None else learning_rate
     write_portrait(output, PortraitDefaults(dim, target_norm, rate, widths[0], steps, seed))
     address = output.resolve().as_uri()

@@ -94,7 +94,7 @@ def bifurcation(
     if not 0 < low < high < float("inf"):
         raise invalid(
             "range of learning rates", f"{low:g} to {high:g}", accepted="0 < --from < --to",
-            remedy="pass --from 0.5 --to 2, say",
+            remedy="pass --from 0.5 --to 2, for example",
         )  # fmt: skip
     options.check_outputs(output, figure)
     record = bifurcation_diagram(dim, target_norm, factors=np.linspace(low, high, points).tolist())

@@ -42,9 +42,7 @@ _Model = Annotated[str, typer.Option(help="network, or latent: Theorem 5.1's sys
 _Parametrizations = Annotated[str | None, typer.Option(help="Comma-separated, as all axes.")]
 _Architectures = Annotated[
     str | None,
-    typer.Option(
-        "--architecture", "--network", help="Names that train knows; default: simple-convnet."
-    ),
+    typer.Option("--architecture", "--network", help="Names that train knows; default: simple-convnet."),
 ]
 _Optimizers = Annotated[str | None, typer.Option(help="sgd, adam or adamw; default: sgd.")]
 _BatchSizes = Annotated[str | None, typer.Option(help="all: gradient descent.")]

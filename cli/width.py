@@ -339,7 +339,7 @@ def _has_limit(table: Parametrization) -> bool:
 def _window(text: str) -> tuple[int, int]:
     numbers = options.numbers(text, "window")
     if len(numbers) != 2:
-        raise invalid("window", text, accepted="two steps", remedy="write 1,50, say")
+        raise invalid("window", text, accepted="two steps", remedy="write 1,50, for example")
     return options.whole(numbers[0]), options.whole(numbers[1])
 
 

@@ -30,7 +30,7 @@ def draw(experiment: Experiment, runs: Mapping[str, xr.Dataset], *, width: float
     runs
         By arm, as `running.run` gives them.
     width
-        Of the figure, inches.
+        Width of the figure, inches.
 
     Raises
     ------

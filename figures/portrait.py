@@ -66,7 +66,7 @@ class Plane:
     Attributes
     ----------
     labels
-        Of the horizontal and the vertical axis.
+        Labels of the horizontal and the vertical axis.
     place
         Coordinates of points (a, p) of a map.
     states

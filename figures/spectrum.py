@@ -33,7 +33,7 @@ class Landmarks(NamedTuple):
     sharpness: float | None = None
     smallest: float | None = None
     edge: float | None = None
-    """Of stability."""
+    """Sharpness at the edge of stability."""
 
 
 def draw_spectrum(axes: Axes, spectrum: SpectralDensity, landmarks: Landmarks | None = None) -> Axes:

@@ -25,7 +25,7 @@ class _Module(NamedTuple):
     imports: tuple[str, ...]
     """Names that its import statements ask for, in full: modules of any package, or names in them."""
     digest: str
-    """Of its syntax tree without docstrings."""
+    """SHA-256 of its syntax tree without docstrings."""
 
 
 @cache

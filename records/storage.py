@@ -221,7 +221,7 @@ def _is_number(version: object) -> bool:
 
 
 _MOST_BYTES = 2**28
-"""Of a JSON file."""
+"""Largest size of a JSON file."""
 
 
 def read_json(path: PathText, what: str, remedy: str) -> dict[str, Any]:

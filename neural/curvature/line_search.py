@@ -278,7 +278,7 @@ class _Polynomial(NamedTuple):
 
     def crossings(self) -> list[tuple[float, float]]:
         """The intervals of positive rates in which it is positive, the last of which may have no end."""
-        # Of the reciprocals: the value at 0 leads their polynomial, not what rounding made of a high power.
+        # For the reciprocals: the value at 0 leads their polynomial, not what rounding made of a high power.
         inverse = Polynomial(self.scaled.coef[::-1]).roots()
         real = 1 / inverse[(np.abs(inverse.imag) <= 1e-9 * np.abs(inverse)) & (inverse.real > _NONE)].real
         ends = [0.0, *np.sort(real).tolist(), math.inf]

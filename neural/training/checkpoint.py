@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import time
@@ -45,7 +46,9 @@ class Checkpoint:
         if not self.due():
             return
         content = {"identity": digest(identity), "state": state()}
-        write_atomically(self.path, lambda place: torch.save(content, place))
+        whole = io.BytesIO()  # a full disk is then an OSError with its reason, not torch's own error
+        torch.save(content, whole)
+        write_atomically(self.path, lambda place: place.write_bytes(whole.getbuffer()))
         self._saved_at = time.monotonic()
 
     def load(self, identity: dict[str, Any], device: torch.device) -> dict[str, Any] | None:

@@ -127,11 +127,11 @@ class RunGroup:
         self.measured = -1
         """Last step at which the runs were measured."""
         self.losses: list[torch.Tensor] = []
-        """Of the batches since then, each of shape (runs,); they wait on the device until they are needed."""
+        """Losses of the batches since then, each (runs,); they wait on the device until they are needed."""
         self.ended: list[int | None] = [None] * len(runs)
         """Steps at which runs diverged or were given up."""
         self.first_losses: list[float | None] = [None] * len(runs)
-        """Of the evaluation examples, at the first measurement."""
+        """Losses on the evaluation examples at the first measurement."""
 
     def train(self, on_step: Callable[[RunGroup], None] | None = None) -> Iterator[Event]:
         """Go on to the last step, giving measurements and ends of runs as they are met.
@@ -221,7 +221,7 @@ class RunGroup:
             return self.probe.measure(meter, self.models[index], self.roots(index))
 
     def roots(self, index: int) -> list[float | torch.Tensor] | None:
-        """Of the learning-rate metric, for each parameter of one run's Hessian; None before it is known."""
+        """Roots of the learning-rate metric, for each parameter of one run; None before it is known."""
         model = self.models[index]
         shapes = {name: value.shape for name, value in model.named_parameters()}
         trained = freeze(model, self.config)
