@@ -112,7 +112,7 @@ FIGURE_2 = Experiment(
     "Noci et al. 2024, Figure 2",
     arms=(Arm("μP", _CONVNET),),
     scales={
-        SMOKE: Setup(TINY),
+        SMOKE: Setup(TINY | {"width": over(4, 8), "steps": 4, "measure_every": 4}),
         LAPTOP: Setup(
             {
                 "width": over(8, 16, 32, 64), "seed": over(0, 1), "steps": 384, "measure_every": 48,
