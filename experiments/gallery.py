@@ -39,7 +39,7 @@ def draw_figure(name: str, settings: FigureSettings) -> Drawing:
     name
         As `figure_list` has it.
     settings
-        Setup, data, device and the folder that keeps its runs.
+        Scale, data, device and the folder that keeps its runs.
 
     Raises
     ------

@@ -19,6 +19,7 @@ from ..runner import (
     make_sweep,
     results_of,
 )
+from ..runner.axes import as_text
 from .base import LATENT, Arm, Over, StableShare, over
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     """By arm."""
 
 _EIGENVALUE = re.compile(r"(ntk_)?eigenvalue_(\d+)")
-_COUNTED = {"loss": "", "accuracy": ""}
-"""Quantities that need no measurement of their own."""
+_ALWAYS = frozenset({"loss", "accuracy"})
+"""Quantities of networks that are recorded whatever else is measured."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,12 @@ def _trained(arm: Arm, quantities: tuple[str, ...], circumstances: Circumstances
         if found:
             measured.append("ntk_sharpness" if found[1] else "sharpness")
             count = max(count, int(found[2]))
-        elif name not in _COUNTED:
+        elif name not in _ALWAYS:
             measured.append(name)
     if count > 1:
         plain["count"] = count
     plain["quantities"] = "+".join(sorted(set(measured)))
-    pairs = tuple(f"{name}={_text(value)}" for name, value in sorted(plain.items()))
+    pairs = tuple(f"{name}={as_text(value)}" for name, value in sorted(plain.items()))
     model = NetworkModel(pairs, circumstances.data, circumstances.threads, circumstances.device)
     return make_sweep(model, [axes])
 
@@ -132,12 +133,6 @@ def _split(arm: Arm, axes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         if isinstance(value, Over) or name in axes
     }
     return varied, {name: value for name, value in settings.items() if name not in varied}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return "+".join(map(str, value)) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def run(
@@ -179,16 +174,16 @@ def run(
     arms = _arms(experiment, scale, chosen)
     sweeps = {arm.name: sweep_of(experiment, arm, chosen) for arm in arms}
     costs = {name: _cost(sweep) for name, sweep in sweeps.items()}
-    whole, over = sum(costs.values()), 0.0
+    whole, done = sum(costs.values()), 0.0
     found = {}
     for name, sweep in sweeps.items():
 
-        def report(status: Status, begun: float = over, cost: float = costs[name]) -> None:
+        def report(status: Status, begun: float = done, cost: float = costs[name]) -> None:
             if on_progress is not None:
                 on_progress(begun + cost * status.work, whole)
 
         found[name] = results_of(sweep, None if folder is None else folder / slug(name), executor, report)
-        over += costs[name]
+        done += costs[name]
     return found
 
 

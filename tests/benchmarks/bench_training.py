@@ -112,7 +112,7 @@ def throughput(
 
 
 def seconds_a_step(config: TrainingConfig, data: Dataset, runs: tuple[Run, ...]) -> float:
-    """Of a group, after one step to warm up."""
+    """Seconds that a step of a group takes, after one step to warm up."""
     group = RunGroup(config, data, Probe(config, data), runs)
     marks: list[float] = []
     for _ in group.train(lambda _cohort: marks.append(time.perf_counter())):

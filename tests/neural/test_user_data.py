@@ -217,7 +217,7 @@ def test_8_bit_images_are_numbers_from_0_to_1_and_8_bit_targets_stay_labels() ->
 
 
 def states(own: torch.Generator) -> tuple[Any, ...]:
-    """Of every generator of random numbers."""
+    """The states of every generator of random numbers."""
     kept = np.random.get_state()  # noqa: NPY002
     return torch.get_rng_state().tolist(), own.get_state().tolist(), str(kept), random.getstate()
 
