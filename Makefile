@@ -14,11 +14,6 @@ DATA_DIR ?=
 ORACLES := 'curvlinops-for-pytorch<4' einconv einops linear-operator mup==1.0.0 opt-einsum
 DATA := $(if $(DATA_DIR),--data-dir $(DATA_DIR),)
 
-LATENT_FIGURES := 5 10 portrait portrait-universal bifurcation edge error-bars \
-  width-check optimum deviation
-
-NETWORK_FIGURES := 1 2 3 24 26 28
-
 .PHONY: verify test install lint bench bench-curvature bench-sweeps bench-training stress coordinates finite-width ledger figures wheel clean
 
 verify: $(READY)
@@ -70,6 +65,7 @@ bench-sweeps: $(READY)
 
 stress: $(READY)
 	$(BIN)/python tests/benchmarks/stress_tracker.py
+	$(BIN)/python tests/neural/curvature/test_random_models.py --models 300
 	for width in 500 512; do $(BIN)/python tests/benchmarks/stress_equivalence.py --width $$width || exit 1; done
 	folder=$$(mktemp -d) && $(BIN)/python tests/neural/kill_and_resume.py $$folder 10 0
 
@@ -80,10 +76,9 @@ finite-width: $(READY)
 	$(BIN)/python tests/benchmarks/finite_width.py $(DATA)
 
 figures: $(READY)
-	for name in $(LATENT_FIGURES); do $(BIN)/superconsistency figure $$name --output docs/figures || exit 1; done
 	$(BIN)/python tests/figures/chromium.py docs/figures/interactive.png
 	$(BIN)/superconsistency curvature docs/examples/small_resnet.py:small_resnet --examples 128 --figure docs/figures/spectrum.png
-	for name in $(NETWORK_FIGURES); do $(BIN)/superconsistency figure $$name --output docs/figures $(DATA) || exit 1; done
+	$(BIN)/superconsistency figure all --output docs/figures $(DATA)
 
 wheel: $(READY)
 	rm -rf build dist

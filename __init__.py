@@ -10,14 +10,16 @@ Names are loaded when first used, so importing the package loads neither torch n
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from .lazy import lazily
 
 if TYPE_CHECKING:  # what checkers and editors see; `_HOMES` is what happens at run time
     from .claims import CLAIMS as CLAIMS
     from .claims import Settings as Settings
     from .claims import verify as verify
     from .errors import InputError as InputError
+    from .experiments.gallery import FigureSettings as FigureSettings
     from .experiments.gallery import draw_figure as draw_figure
     from .neural import Grid as Grid
     from .neural import Optimizer as Optimizer
@@ -58,6 +60,7 @@ _HOMES = {
     "CLAIMS": "claims",
     "CoordinateCheck": "neural.coordinates",
     "Ensemble": "simulations",
+    "FigureSettings": "experiments.gallery",
     "Grid": "neural",
     "InputError": "errors",
     "IsotropicTarget": "theory",
@@ -100,12 +103,7 @@ __all__ = list(_HOMES)
 
 
 if not TYPE_CHECKING:  # checkers would take every unknown name for one that it returns
-
-    def __getattr__(name: str) -> object:
-        """Load a public name from its room."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    __getattr__ = lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

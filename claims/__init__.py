@@ -2,10 +2,12 @@
 
 from .agreement import AGREEMENT_CLAIMS
 from .deep import DEEP_CLAIMS
+from .findings import ExperimentEntry, experiment_entries
 from .flow import FLOW_CLAIMS
 from .generalised import GENERALISED_CLAIMS
 from .hessian import HESSIAN_CLAIMS
 from .ledger import CheckResult, Claim, Entry, Evidence, Kind, Settings, Verdict, failed_entries, verify
+from .listing import count_verdicts, ledger_parts
 from .markdown import to_markdown
 from .networks import NETWORK_CLAIMS
 from .output import OUTPUT_CLAIMS
@@ -41,10 +43,14 @@ __all__ = [
     "Claim",
     "Entry",
     "Evidence",
+    "ExperimentEntry",
     "Kind",
     "Settings",
     "Verdict",
+    "count_verdicts",
+    "experiment_entries",
     "failed_entries",
+    "ledger_parts",
     "to_markdown",
     "verify",
 ]

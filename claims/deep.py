@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy.linalg import sqrtm
 
+from ..records.tables import Table
 from ..theory import Array
 from ..theory.deep_linear import (
     READINGS,
@@ -22,7 +23,7 @@ from ..theory.deep_linear import (
     overlaps_of,
 )
 from .checks import compared, corrected, derived
-from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..records.tables import Table
 from ..theory import (
     OBSERVABLES,
     LatentState,
@@ -21,7 +22,7 @@ from ..theory import (
 )
 from ..theory.flow import final_sharpness_mup, final_sharpness_ntp, final_sharpness_planar, integrate
 from .checks import compared, derived
-from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

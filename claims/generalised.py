@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from ..records.tables import Table
 from ..theory import PARAMETRIZATIONS
 from ..theory.generalised import (
     Descent,
@@ -26,7 +27,7 @@ from ..theory.generalised import (
     step_matrix,
 )
 from .checks import compared, derived
-from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

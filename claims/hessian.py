@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..neural import TwoLayerLinear, dense_hessian, descend
+from ..records.tables import Table
 from ..theory import (
     OBSERVABLES,
     PARAMETRIZATIONS,
@@ -21,7 +22,7 @@ from ..theory import (
 )
 from ..theory.observables import ntk_spectrum, reduced_hessian
 from .checks import compared, corrected
-from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings
 from .published import symbolic_claim
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import as_path, require_flag, require_function, require_instance, require_integer
 from ..records import to_json
+from ..records.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,23 +49,6 @@ class Correction:
     published: str
     instead: str
     counterexample: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """Figures that belong in rows; a title says what produced them."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-
-    @property
-    def texts(self) -> tuple[tuple[str, ...], ...]:
-        """The rows as they are shown, numbers to five digits; JSON has all digits."""
-        return tuple(
-            tuple(f"{value:.5g}" if isinstance(value, float) else str(value) for value in row)
-            for row in self.rows
-        )
 
 
 @dataclass(frozen=True)
@@ -209,7 +193,7 @@ class Entry:
                     "tolerance": evidence.tolerance,
                     "seeds": list(evidence.seeds),
                     "correction": None if evidence.correction is None else asdict(evidence.correction),
-                    "tables": [asdict(table) for table in evidence.tables],
+                    "tables": [table.document for table in evidence.tables],
                 },
                 "seconds": round(self.seconds, 3),
             }

@@ -6,18 +6,24 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from .findings import experiment_table
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .findings import ExperimentEntry
     from .ledger import Entry
 
 _SIGNS = re.compile(r"[|*_<>\[\]]")
 _HEADINGS = ("claim", "statement", "source", "kind", "verdict", "evidence")
 
 
-def to_markdown(entries: Sequence[Entry], title: str) -> str:
-    """A page with one table of verdicts, the corrections in words and every table of figures."""
+def to_markdown(entries: Sequence[Entry], title: str, experiments: Sequence[ExperimentEntry] = ()) -> str:
+    """A page with one table of verdicts, the experiments, the corrections in words and all figures."""
     parts = [f"# {title}", _table(_HEADINGS, map(_row, entries))]
+    if experiments:
+        found = experiment_table(experiments)
+        parts += ["## Experiments", _table(found.columns, found.texts)]
     parts.append("## Corrections")
     for entry in entries:
         correction = entry.outcome.evidence.correction

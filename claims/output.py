@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch.func import jacrev
 
+from ..records.tables import Table
 from ..theory.output_loss import gauss_newton, neural_tangent_kernel, softmax_curvature_bound, softmax_hessian
 from .checks import compared, corrected, derived, holds
-from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

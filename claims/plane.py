@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..neural import dense_hessian
+from ..records.tables import Table
 from ..simulations import iterate
 from ..theory import OBSERVABLES, PlanarMap, PlanarState, Problem, parametrization, uniform_target
 from ..theory.planar import UniversalState, universal_step
 from .checks import compared, derived
 from .flow import network_of
-from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from ..records.tables import Table
 from ..simulations import Ensemble, simulate
 from ..stats.slopes import size_dependence
 from ..theory import initial_state, parametrization, uniform_target
 from .checks import corrected, derived
-from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

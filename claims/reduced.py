@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import stats
 
+from ..records.tables import Table
 from ..simulations import Ensemble, schedule, simulate
 from ..theory import initial_state, parametrization, uniform_target, wishart_state
 from .checks import compared
-from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,6 +20,7 @@ from ..neural.coordinates import (
     default_steps,
 )
 from ..neural.training import Measurement, Probe, Run, RunGroup
+from ..records.tables import Table
 from ..theory import (
     ADAM,
     SGD,
@@ -35,7 +36,7 @@ from ..theory import (
 )
 from ..theory.parametrization import HALF
 from .checks import compared, corrected
-from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table, Verdict, not_run
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Verdict, not_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..records.tables import Table
 from ..simulations import Ensemble, simulate
 from ..theory import (
     LatentState,
@@ -22,7 +23,7 @@ from ..theory import (
     uniform_target,
 )
 from .checks import compared, corrected, derivation_of
-from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings
 from .published import symbolic_claim
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from ..records.tables import Table
 from ..theory import (
     OBSERVABLES,
     PARAMETRIZATIONS,
@@ -22,7 +23,7 @@ from ..theory import (
 from ..theory.fluctuations import predicted_deviation
 from ..theory.wishart import wishart_state
 from .checks import compared, corrected, derivation_of, derived, holds
-from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Table, Verdict
+from .ledger import CheckResult, Claim, Correction, Evidence, Kind, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

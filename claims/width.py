@@ -5,50 +5,37 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..simulations.optimum import WidthCheck, check_width
-from ..stats.dependence import DEPENDS, INDEPENDENT
-from ..theory import IsotropicTarget, parametrization
-from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Table, Verdict
+from ..experiments.answering import ask
+from ..experiments.latent.width_check import width_check_of
+from ..experiments.running import Circumstances
+from ..records.tables import Table
+from ..stats.verdicts import SHOWN, all_of
+from ..theory import parametrization
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LATENT_WIDTHS = (64, 256, 1024, 4096, 16384, 65536, 10**6, 10**7, 10**8, 10**9)
-LATENT_SEEDS = 20
-LATENT_TARGET = IsotropicTarget(20, 1.0)
 
-
-def _check(name: str, settings: Settings) -> WidthCheck:
-    return check_width(
-        parametrization(name),
-        LATENT_TARGET,
-        np.random.default_rng(settings.seed),
-        widths=LATENT_WIDTHS,
-        seeds=tuple(range(settings.seed, settings.seed + LATENT_SEEDS)),
+def _judged(names: tuple[str, ...], settings: Settings, report: Callable[[float], None]) -> CheckResult:
+    """Whether width matters to sharpness and sharpening as published, under every parametrization."""
+    answer = ask(
+        width_check_of(names),
+        circumstances=Circumstances(first_seed=settings.seed),
+        seed=settings.seed,
+        on_progress=lambda done, whole: report(done / whole),
     )
-
-
-def _judged(
-    names: tuple[str, ...], expected: str, settings: Settings, report: Callable[[float], None]
-) -> CheckResult:
-    """Whether the verdicts on sharpness and sharpening are the expected one under every parametrization."""
-    rows, found = [], []
-    for done, name in enumerate(names, start=1):
-        check = _check(name, settings)
-        found.append(check.training.verdict)
-        judged = (check.training.level, check.training.change, check.drift)
-        rows += [(name, verdict.sentence) for verdict in judged]
-        report(done / len(names))
-    table = Table(
-        f"D = {LATENT_TARGET.dimension}, N = 64 to 10^9, {LATENT_SEEDS} seeds", ("", "verdict"), tuple(rows)
-    )
-    summary = "; ".join(f"{name}: {verdict}" for name, verdict in zip(names, found, strict=True))
-    evidence = Evidence(
-        summary, dict(zip(names, found, strict=True)), seeds=(settings.seed,), tables=(table,)
-    )
-    return CheckResult(Verdict.VERIFIED if set(found) == {expected} else Verdict.REFUTED, evidence)
+    titles = [parametrization(name).title for name in names]  # names of the arms of curves
+    verdicts = {title: all_of(one.verdict for one in answer.findings if one.of == title) for title in titles}
+    rows = tuple((one.claim, str(one.verdict), one.words) for one in answer.findings)
+    curves = answer.runs[titles[0]]
+    widths = curves["width"].to_numpy()
+    about = f"N = {widths[0]:g} to {widths[-1]:g}, {curves.sizes['seed']} seeds"
+    table = Table(about, ("claim", "verdict", "because"), rows)
+    found = {name: str(verdict) for name, verdict in verdicts.items()}
+    summary = "; ".join(f"{name}: {verdict}" for name, verdict in found.items())
+    evidence = Evidence(summary, found, seeds=(settings.seed,), tables=(table,))
+    return CheckResult(Verdict.VERIFIED if set(verdicts.values()) == {SHOWN} else Verdict.REFUTED, evidence)
 
 
 WIDTH_CLAIMS = (
@@ -59,7 +46,7 @@ WIDTH_CLAIMS = (
         source="Corollary 5.4",
         kind=Kind.NUMERIC,
         method="N = 64 to 10^9, 20 seeds: slopes within 0.02 at all steps at once, from some width on",
-        check=partial(_judged, ("mup",), INDEPENDENT),
+        check=partial(_judged, ("mup",)),
     ),
     Claim(
         id="ntp-sp-latent-width",
@@ -68,6 +55,6 @@ WIDTH_CLAIMS = (
         source="Section 5.1, implications for NTP; Appendix C.3",
         kind=Kind.NUMERIC,
         method="the same; one learning rate, half the largest stable one of the narrowest networks",
-        check=partial(_judged, ("ntp", "sp"), DEPENDS),
+        check=partial(_judged, ("ntp", "sp")),
     ),
 )

@@ -104,13 +104,12 @@ def carried_out(
             raise typer.Exit(130) from None
 
 
-def print_failures(plan: Plan, found: Found) -> None:
-    """A line on stdout for every run that failed."""
-    from .console import stdout
-
-    for document in failure_documents(plan, found):
-        words = ", ".join(f"{name} {value}" for name, value in document["run"].items())
-        stdout().print(f"failed: {words}: {document['reason']}", soft_wrap=True)
+def failure_sentences(plan: Plan, found: Found) -> list[str]:
+    """A sentence on every run that failed."""
+    return [
+        f"failed: {', '.join(f'{name} {value}' for name, value in one['run'].items())}: {one['reason']}"
+        for one in failure_documents(plan, found)
+    ]
 
 
 def failure_documents(plan: Plan, found: Found) -> list[dict[str, Any]]:

@@ -13,16 +13,15 @@ import typer
 
 from ..errors import invalid, require_positive
 from . import options
+from .emitting import Plain, emit, save
 from .options import Json, Output, Seed
-from .pictures import save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rich.table import Table
-
     from ..neural.curvature import CurvatureEstimate, Measurements, Meter
     from ..neural.user_model import Choices, UserModel
+    from ..records.tables import Table
 
 AUTO = "auto"
 
@@ -160,7 +159,7 @@ def _measure(
 ) -> None:
     """Measure, keep, draw and show."""
     from ..neural.user_model import load_user_model
-    from .console import print_json, progress_bar
+    from .console import progress_bar
 
     with _users_code():
         user_model = load_user_model(choices)
@@ -174,10 +173,8 @@ def _measure(
             found = meter(user_model.objective, user_model.batch, user_model.metric, on_estimate=note)
         document = keep(found.estimates, found)
         drawn = figure is not None and _draw(user_model, found, figure)
-    if as_json:
-        print_json(document)
-    else:
-        _show(user_model, found, [path for path in (output, figure if drawn else None) if path])
+    written = [path for path in (output, figure if drawn else None) if path is not None]
+    emit(Plain(document, _parts(user_model, found)), as_json=as_json, written=written)
 
 
 @contextmanager
@@ -289,50 +286,41 @@ def _known(found: Measurements, name: str) -> float | None:
     return estimate.value
 
 
-def _show(user_model: UserModel, found: Measurements, written: list[Path]) -> None:
-    from .console import stdout
-
-    console = stdout()
-    console.print(_heading(user_model), soft_wrap=True)
-    console.print(estimate_table(found))
-    console.print(
-        f"{found.products} products in {found.seconds:.1f} s; batch {found.batch_hash[:12]}, "
-        f"seed {user_model.choices.seed}"
-    )
+def _parts(user_model: UserModel, found: Measurements) -> list[Table | str]:
+    table, notes = estimate_table(found)
+    cost = f"{found.products} products in {found.seconds:.1f} s"
+    parts: list[Table | str] = [
+        _heading(user_model),
+        table,
+        *notes,
+        f"{cost}; batch {found.batch_hash[:12]}, seed {user_model.choices.seed}",
+    ]
     sharpness = _known(found, "sharpness")
-    if sharpness is not None:
-        console.print(edge_sentence(sharpness, user_model), soft_wrap=True)
-    for path in written:
-        console.print(f"written: {path}", soft_wrap=True)
+    return parts if sharpness is None else [*parts, edge_sentence(sharpness, user_model)]
 
 
-def estimate_table(found: Measurements) -> Table:
-    """Every quantity with its error, what the error means, and its cost."""
-    from rich.table import Table
-
+def estimate_table(found: Measurements) -> tuple[Table, list[str]]:
+    """Every quantity with its error, what the error means, and its cost; what the kinds of error mean."""
     from ..neural.curvature import CURVATURE_QUANTITIES, ESTIMATE_KINDS
+    from ..records.tables import Table
 
-    table = Table(title="curvature")
-    numbers = {"value", "error", "missed", "products"}
-    for heading in ("quantity", "value", "error", "missed", "kind", "products", "what it is"):
-        table.add_column(heading, justify="right" if heading in numbers else "left")
+    rows = []
     for name, estimate in found.estimates.items():
         known = CURVATURE_QUANTITIES.get(name)
         what = known.description if known else "the next eigenvalue of H"
-        table.add_row(
-            name,
+        cells = (
             f"{estimate.value:.6g}",
             "" if not estimate.error else f"{estimate.error:.1g}",
             "" if math.isnan(estimate.missed) else f"{estimate.missed:.1g}",
-            estimate.kind,
-            str(estimate.products),
-            f"{what}: {estimate.note}" if estimate.note else what,
         )
+        note = f"{what}: {estimate.note}" if estimate.note else what
+        rows.append((name, *cells, estimate.kind, estimate.products, note))
     kinds = {estimate.kind: None for estimate in found.estimates.values()}
-    missed = "missed: at most the probability that an eigenvalue further out was overlooked"
-    notes = [missed] if any(not math.isnan(one.missed) for one in found.estimates.values()) else []
-    table.caption = "; ".join([*(f"{kind}: {ESTIMATE_KINDS[kind]}" for kind in kinds), *notes])
-    return table
+    notes = [f"{kind}: {ESTIMATE_KINDS[kind]}" for kind in kinds]
+    if any(not math.isnan(one.missed) for one in found.estimates.values()):
+        notes.append("missed: at most the probability that an eigenvalue further out was overlooked")
+    columns = ("quantity", "value", "error", "missed", "kind", "products", "what it is")
+    return Table("curvature", columns, tuple(rows)), notes
 
 
 def edge_sentence(sharpness: float, user_model: UserModel) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import invalid
 from . import options
+from .emitting import Plain, emit
 from .options import Json, Seed
 
 
@@ -30,7 +31,6 @@ def explore(
     import webbrowser
 
     from ..figures.interactive import PortraitDefaults, near_edge, write_portrait
-    from .console import print_json, stdout
 
     widths = options.numbers(width, "width")
     if len(widths) != 1:
@@ -41,9 +41,6 @@ def explore(
     write_portrait(output, PortraitDefaults(dim, target_norm, rate, widths[0], steps, seed))
     address = output.resolve().as_uri()
     opened = open_page and webbrowser.open(address)
-    if as_json:
-        print_json({"page": str(output), "address": address, "opened": opened})
-        return
-    stdout().print(f"written: {output}", soft_wrap=True)
-    if open_page and not opened:
-        stdout().print(f"no browser could be started; open {address}", soft_wrap=True)
+    unopened = [f"no browser could be started; open {address}"] if open_page and not opened else []
+    document = {"page": str(output), "address": address, "opened": opened}
+    emit(Plain(document, unopened), as_json=as_json, written=[output])

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import invalid, require_known, require_whole
-from .options import DataDir, Device, Download, Json, Seed
+from .emitting import Plain, emit
+from .options import FIGURES_FOLDER, DataDir, Device, Download, Json, Seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..claims import Claim, Entry, Settings
+    from ..claims import Claim, Entry, ExperimentEntry, Settings
 
 
 def verify(
@@ -30,6 +31,10 @@ def verify(
     report: Annotated[
         Path | None, typer.Option(help="Also write the page of claims and figures that report makes.")
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder of figures, whose verdicts are listed; default: {FIGURES_FOLDER}."),
+    ] = None,
     evidence: Annotated[
         bool,
         typer.Option("--evidence", help="Also print corrections and tables; a single claim always does."),
@@ -39,10 +44,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check every claim of the ledger and print the verdicts; exit code 1 if one is not upheld."""
-    from ..claims import CLAIMS, Settings, failed_entries
+    from ..claims import CLAIMS, Settings, experiment_entries, failed_entries, ledger_parts
     from ..neural import load_images, resolve_device
     from ..records import require_writable
-    from .console import print_json, print_ledger
 
     chosen = [claim for claim in CLAIMS if only in {None, claim.room, claim.id}]
     if not chosen:
@@ -56,18 +60,19 @@ def verify(
         if path is not None:
             require_writable(path)
     settings = Settings(seed=seed, device=device, data_dir=data_dir, download=download)
-    entries = _checked(chosen, settings, output)
-    if as_json:
-        print_json(_ledger(entries))
-    else:
-        print_ledger(entries, evidence=evidence or len(chosen) == 1)
+    kept = experiment_entries(figures or FIGURES_FOLDER) if only is None else []
+    entries = _checked(chosen, settings, kept, output)
+    parts = ledger_parts(entries, kept, evidence=evidence or len(chosen) == 1)
     if report is not None:
-        _write_report(entries, report, as_json=as_json)
+        parts.append(_write_report(entries, kept, report))
+    emit(Plain(_ledger(entries, kept), parts), as_json=as_json)
     if failed_entries(entries) or len(entries) < len(chosen):
         raise typer.Exit(1)
 
 
-def _checked(chosen: Sequence[Claim], settings: Settings, output: Path | None) -> list[Entry]:
+def _checked(
+    chosen: Sequence[Claim], settings: Settings, kept: Sequence[ExperimentEntry], output: Path | None
+) -> list[Entry]:
     """The entries, written as they are found; an interruption ends them."""
     from ..claims import verify as check
     from .console import ledger_progress, stderr
@@ -78,7 +83,7 @@ def _checked(chosen: Sequence[Claim], settings: Settings, output: Path | None) -
             for entry in check(chosen, settings, lambda claim, fraction: progress(claim.id, fraction)):
                 entries.append(entry)
                 if output is not None:
-                    _write_ledger(entries, output)
+                    _write_ledger(entries, kept, output)
     except KeyboardInterrupt:
         stderr().print(f"interrupted after {len(entries)} of {len(chosen)} claims")
     return entries
@@ -92,7 +97,8 @@ def derive(
 ) -> None:
     """Derive a statement step by step; without a name, list the statements. Exit code 1 if a step fails."""
     from ..theory.symbolic import DERIVATIONS, build_derivation
-    from .console import print_derivation, print_derivations, print_json, progress_bar, stdout
+    from .console import progress_bar
+    from .derivations import derivation_parts, list_parts
 
     if latex and (as_json or name is None):
         given = "--latex --json" if as_json else "--latex"
@@ -105,47 +111,44 @@ def derive(
             for known in DERIVATIONS:
                 found_all.append(build_derivation(known))
                 update(len(found_all), len(DERIVATIONS))
-        print_derivations(found_all, as_json=as_json)
+        fields = ("name", "title", "source", "holds")
+        listed = [{field: found.to_json()[field] for field in fields} for found in found_all]
+        emit(Plain(listed, list_parts(found_all)), as_json=as_json)
         return
     found = build_derivation(name)
-    if as_json:
-        print_json(found.to_json())
-    elif latex:
-        stdout().print(found.latex, soft_wrap=True)
-    else:
-        print_derivation(found)
+    parts = [found.latex] if latex else derivation_parts(found)
+    emit(Plain(found.to_json(), parts), as_json=as_json)
     if not found.holds:
         raise typer.Exit(1)
 
 
-def _write_report(entries: Sequence[Entry], report: Path, *, as_json: bool) -> None:
+def _write_report(entries: Sequence[Entry], kept: Sequence[ExperimentEntry], report: Path) -> str:
+    """Write the page of the ledger; where it is, in words."""
     from ..records import to_json
-    from .console import stdout
-    from .report import write_page
+    from .report import page_words, write_page
 
-    size = write_page(to_json(_ledger(entries)), None, (), report, command="superconsistency verify --report")
-    if not as_json:
-        stdout().print(f"report: {report} ({size / 1e6:.1f} MB)", soft_wrap=True)
+    document, command = to_json(_ledger(entries, kept)), "superconsistency verify --report"
+    return page_words(report, write_page(document, None, (), report, command=command))
 
 
-def _ledger(entries: Sequence[Entry]) -> dict[str, object]:
+def _ledger(entries: Sequence[Entry], kept: Sequence[ExperimentEntry]) -> dict[str, object]:
+    from ..claims import count_verdicts
     from ..records import versions
-    from .console import count_verdicts
 
     return {
         "summary": count_verdicts(entries),
         "claims": [entry.to_json() for entry in entries],
+        "experiments": [one._asdict() for one in kept],
         "versions": versions(),
     }
 
 
-def _write_ledger(entries: Sequence[Entry], output: Path) -> None:
-    from ..claims import to_markdown
+def _write_ledger(entries: Sequence[Entry], kept: Sequence[ExperimentEntry], output: Path) -> None:
+    from ..claims import count_verdicts, to_markdown
     from ..records import write_atomically
-    from .console import count_verdicts
 
     if output.suffix == ".md":
-        text = to_markdown(entries, f"Ledger of {count_verdicts(entries)}")
+        text = to_markdown(entries, f"Ledger of {count_verdicts(entries)}", kept)
     else:
-        text = json.dumps(_ledger(entries), indent=2) + "\n"
+        text = json.dumps(_ledger(entries, kept), indent=2) + "\n"
     write_atomically(output, lambda path: path.write_text(text))

@@ -13,6 +13,9 @@ from ..errors import invalid, require_known, require_whole
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+FIGURES_FOLDER = Path("docs/figures")
+"""Where the figures are, by default."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 Seed = Annotated[int, typer.Option(help="First seed of everything random.")]
 Seeds = Annotated[int, typer.Option(help="Number of seeds.")]
@@ -28,15 +31,14 @@ Output = Annotated[Path | None, typer.Option(help="Where to write the result.")]
 Picture = Annotated[
     Path | None, typer.Option("--figure", help="Also draw the curves into this file (.png, .pdf).")
 ]
-Name = Annotated[str, typer.Option(help="ntp, mup, sp; depth-mup and 1/l for residual networks.")]
+Name = Annotated[str, typer.Option(help="One of {parametrizations}.")]
 NetworkName = Annotated[
     str,
     typer.Option(
-        help="simple-convnet, convnet, resnet, vit, transformer, transformer-post, mlp, residual-mlp, "
-        "two-layer-linear or deep-linear."
+        help="One of {networks}.",
     ),
 ]
-OptimizerName = Annotated[str, typer.Option("--optimizer", help="sgd, adam or adamw.")]
+OptimizerName = Annotated[str, typer.Option("--optimizer", help="One of {optimizers}.")]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -71,8 +73,7 @@ DatasetName = Annotated[
     str,
     typer.Option(
         "--dataset",
-        help="auto recognises a folder; digits, cifar-10, tiny-imagenet, image-folder, wikitext-2, "
-        "wikitext-2-bytes, random, random-tokens.",
+        help="auto, which recognises a folder, or one of {datasets}.",
     ),
 ]
 Widths = Annotated[str, typer.Option("--widths", "--width", help="Widths, comma-separated.")]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..errors import require_known, require_whole
+from .emitting import Plain, emit
 from .options import DataDir, Device, Download, Json, Seed, Workers
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from matplotlib.figure import Figure
-
+_ALL = "all"
+"""Stands for every figure."""
 
 RUNS = ".runs"
 """Folder beside the figures, in which the runs of networks are kept."""
@@ -22,7 +20,9 @@ RUNS = ".runs"
 
 def figure(
     *,
-    name: Annotated[str, typer.Argument(help="As listed without one, such as 10 or portrait.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="As listed without one, such as 10 or portrait; all makes every one.")
+    ] = "",
     scale: Annotated[
         str,
         typer.Option(
@@ -44,61 +44,50 @@ def figure(
     import matplotlib as mpl
 
     mpl.use("agg")
-    from .. import figures
-    from ..experiments.gallery import draw_figure, figure_list
-    from ..neural import resolve_device
+    from ..experiments.gallery import FigureSettings, draw_figure, figure_list, save_drawing
     from ..records import require_writable
-    from .console import print_json, progress_bar, stdout
+    from .console import progress_bar
 
     if not name:
         _list(as_json=as_json)
         return
-    require_known("figure", name, tuple(figure_list()))
+    require_known("figure", name, (*figure_list(), _ALL))
     require_whole("seed", seed, least=0, example=0)
-    resolve_device(device)
-    stem = output / f"figure-{name}"
-    require_writable(stem.with_suffix(".png"))
-    with progress_bar(f"figure {name}") as progress:
-        settings = figures.FigureSettings(
-            scale, seed, device, data_dir, download, progress, output / RUNS, workers
-        )
-        drawing = draw_figure(name, settings)
-    paths = [str(path) for path in figures.save_drawing(drawing, stem)]
+    _check_device(device)
+    chosen = tuple(figure_list()) if name == _ALL else (name,)
+    for one in chosen:
+        require_writable(output / f"figure-{one}.png")
+    documents = []
+    for one in chosen:
+        with progress_bar(f"figure {one}") as progress:
+            drawing = draw_figure(
+                one,
+                FigureSettings(scale, seed, device, data_dir, download, progress, output / RUNS, workers),
+            )
+        paths = save_drawing(drawing, output / f"figure-{one}")
+        found = {"verdict": drawing.verdict, "numbers": drawing.numbers}
+        documents.append({"figure": one, "files": list(map(str, paths)), **found})
+        if not as_json:
+            emit(Plain(documents[-1], drawing.parts), written=paths)
     if as_json:
-        print_json({"figure": name, "files": paths, "verdict": drawing.verdict, "numbers": drawing.numbers})
-    else:
-        stdout().print(f"figure {name}: {drawing.verdict}\n" + "\n".join(paths), soft_wrap=True)
+        emit(Plain(documents if name == _ALL else documents[0]), as_json=True)
 
 
-def save(draw: Callable[[], Figure], path: Path) -> None:
-    """Draw, without a screen and in the paper's style, into a file; for the commands with `--figure`."""
-    import matplotlib as mpl
+def _check_device(device: str) -> None:
+    """Refuse a device that is not there; `auto` always is, and needs no PyTorch to say so."""
+    if device != "auto":
+        from ..neural import resolve_device
 
-    mpl.use("agg")
-    import matplotlib.pyplot as plt
-
-    from ..figures import paper_style, save_picture
-
-    with paper_style():
-        drawn = draw()
-    save_picture(drawn, path)
-    plt.close(drawn)
+        resolve_device(device)
 
 
 def _list(*, as_json: bool) -> None:
     """What there is to draw."""
-    from rich.table import Table
-
     from ..experiments.gallery import figure_list
-    from .console import print_json, stdout
+    from ..records.tables import Table
 
     known = figure_list()
-    if as_json:
-        print_json({name: entry.title for name, entry in known.items()})
-        return
-    table = Table(title="superconsistency figure NAME")
-    for column in ("name", "figure", "scales"):
-        table.add_column(column)
-    for name, entry in known.items():
-        table.add_row(name, entry.title, ", ".join(entry.scales))
-    stdout().print(table)
+    rows = tuple((name, entry.title, ", ".join(entry.scales)) for name, entry in known.items())
+    titles = {name: entry.title for name, entry in known.items()}
+    listed = Table("superconsistency figure NAME", ("name", "figure", "scales"), rows)
+    emit(Plain(titles, [listed]), as_json=as_json)

@@ -15,6 +15,7 @@ from ..errors import InputError
 from .curvature import curvature
 from .ensembles import edge_of_stability, error_bars
 from .explore import explore
+from .help_texts import ListingCommand
 from .ledger import derive, verify
 from .pictures import figure
 from .plane import bifurcation, portrait
@@ -69,7 +70,7 @@ for _panel, _commands in COMMANDS.items():
     for _command, _example in _commands.items():
         _name = _command.__name__.replace("_", "-")
         _epilog = f"Example: superconsistency {_name} {_example}"
-        app.command(_name, epilog=_epilog, rich_help_panel=_panel)(_command)
+        app.command(_name, cls=ListingCommand, epilog=_epilog, rich_help_panel=_panel)(_command)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's way of calling

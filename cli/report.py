@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import invalid
-from .options import Json, Seed
+from .emitting import Plain, emit
+from .options import FIGURES_FOLDER, Json, Seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEDGER, FIGURES_FOLDER, REPORT = (
-    Path("results/ledger.json"),
-    Path("docs/figures"),
-    Path("results/report.html"),
-)
-"""Where `make verify` keeps the ledger, where the figures are, and where the report goes."""
+LEDGER, REPORT = Path("results/ledger.json"), Path("results/report.html")
+"""Where `make verify` keeps the ledger, and where the report goes."""
 
 
 def report(
@@ -39,15 +36,16 @@ def report(
 ) -> None:
     """Build one HTML page of claims with their evidence, figures with their verdicts, and results."""
     from ..report import read_ledger
-    from .console import print_json, stdout
 
     found = ledger or (LEDGER if LEDGER.exists() else None)
     document = None if found is None else read_ledger(found)
     size = write_page(document, figures, results or [], output, command="superconsistency report", seed=seed)
-    if as_json:
-        print_json({"report": str(output), "bytes": size})
-    else:
-        stdout().print(f"report: {output} ({size / 1e6:.1f} MB)", soft_wrap=True)
+    emit(Plain({"report": str(output), "bytes": size}, [page_words(output, size)]), as_json=as_json)
+
+
+def page_words(output: Path, size: int) -> str:
+    """Where the page is, and how large."""
+    return f"report: {output} ({size / 1e6:.1f} MB)"
 
 
 def write_page(

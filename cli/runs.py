@@ -10,6 +10,7 @@ import typer
 
 from ..errors import require_distinct, require_known
 from . import options
+from .emitting import Plain, emit
 from .options import (
     Device,
     Every,
@@ -22,12 +23,12 @@ from .options import (
     Seeds,
     Widths,
 )
-from .pictures import save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import xarray as xr
+    from matplotlib.figure import Figure
 
     from ..records import RecordKeeper
 
@@ -47,10 +48,12 @@ def simulate(
     learning_rate: Rates = "0.5",
     steps: Annotated[int, typer.Option(help="Gradient-descent steps.")] = 200,
     seeds: Seeds = 10,
-    record: Annotated[str, typer.Option(help="Quantities to record, comma-separated.")] = "loss,sharpness",
+    record: Annotated[str, typer.Option(help="Comma-separated: {quantities}.")] = "loss,sharpness",
     every: Every = None,
     start: Start = "law",
-    method: Annotated[str, typer.Option(help="auto (says which), reduced, full or factored.")] = "auto",
+    method: Annotated[
+        str, typer.Option(help="auto, which says what it chose, or one of {methods}.")
+    ] = "auto",
     output: Output = None,
     figure: Picture = None,
     seed: Seed = 0,
@@ -60,7 +63,8 @@ def simulate(
     """Iterate the latent system over widths (inf is one), learning rates and seeds."""
     from .. import simulations, theory
     from ..records import RecordKeeper
-    from .console import print_methods, print_width_verdict, progress_bar
+    from ..report.summaries import method_sentences, width_sentences
+    from .console import progress_bar
 
     require_known("device", device, ("auto", "cpu"))
     draws = {"gaussian": "initial_state", "wishart": "wishart_state", "limit": "limit_state"}
@@ -89,10 +93,8 @@ def simulate(
             resume=earlier_record(keeper),
         )
         keeper.keep_whole(result)
-    show_record(result, quantities, output, figure, as_json=as_json)
-    if not as_json:
-        print_methods(result)
-        print_width_verdict(result, seed)
+    sentences = [] if as_json else [*method_sentences(result), *width_sentences(result, seed)]
+    show_record(result, quantities, output, figure, sentences, as_json=as_json)
 
 
 def earlier_record(keeper: RecordKeeper) -> xr.Dataset | None:
@@ -122,20 +124,24 @@ def interruptible(keeper: RecordKeeper) -> Iterator[None]:
 
 
 def show_record(
-    record: xr.Dataset, quantities: Sequence[str], output: Path | None, picture: Path | None, *, as_json: bool
+    record: xr.Dataset,
+    quantities: Sequence[str],
+    output: Path | None,
+    picture: Path | None,
+    sentences: Sequence[str] = (),
+    *,
+    as_json: bool,
 ) -> None:
-    """Print a record, or its JSON, and draw it if so wished."""
+    """Emit a record that is kept already: curves, how the final values depend on width, and sentences."""
     from ..records import record_to_json
-    from .console import print_json, print_record, stdout
+    from ..report.summaries import curve_parts
 
-    if picture is not None:
+    def drawn() -> Figure:
         from ..figures import draw_record
 
-        save(lambda: draw_record(record, quantities), picture)
-    if as_json:
-        print_json(record_to_json(record))
-        return
-    print_record(record, quantities)
-    for path in (output, picture):
-        if path is not None:
-            stdout().print(f"written: {path}", soft_wrap=True)
+        return draw_record(record, quantities)
+
+    parts = [] if as_json else [*curve_parts(record, quantities), *sentences]
+    document = record_to_json(record) if as_json else None
+    kept = [] if output is None else [output]
+    emit(Plain(document, parts, drawn), None, picture, as_json=as_json, written=kept)

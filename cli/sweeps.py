@@ -11,7 +11,8 @@ import typer
 
 from ..errors import invalid, require_known
 from . import options
-from .carrying_out import Where, carried_out, failure_documents, looked, planned, print_failures
+from .carrying_out import Where, carried_out, failure_documents, failure_sentences, looked, planned
+from .emitting import Plain, emit
 from .options import (
     DataDir,
     DatasetName,
@@ -29,6 +30,7 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..records.tables import Table
     from ..runner import Found, Plan, Sweep
 
 _CLUSTERS = ("slurm",)
@@ -38,13 +40,15 @@ _File = Annotated[
     Path | None,
     typer.Argument(help="TOML file of the grid; the flags below replace it.", show_default=False),
 ]
-_Model = Annotated[str, typer.Option(help="network, or latent: Theorem 5.1's system.")]
-_Parametrizations = Annotated[str | None, typer.Option(help="Comma-separated, as all axes.")]
+_Model = Annotated[str, typer.Option(help="One of {models}; latent is Theorem 5.1's system.")]
+_Parametrizations = Annotated[
+    str | None, typer.Option(help="Comma-separated, as all axes: {parametrizations}.")
+]
 _Architectures = Annotated[
     str | None,
-    typer.Option("--architecture", "--network", help="Names that train knows; default: simple-convnet."),
+    typer.Option("--architecture", "--network", help="{networks}; default: simple-convnet."),
 ]
-_Optimizers = Annotated[str | None, typer.Option(help="sgd, adam or adamw; default: sgd.")]
+_Optimizers = Annotated[str | None, typer.Option(help="{optimizers}; default: sgd.")]
 _BatchSizes = Annotated[str | None, typer.Option(help="all: gradient descent.")]
 _Depths = Annotated[str | None, typer.Option(help="Depths of networks that have one.")]
 _Widths = Annotated[
@@ -198,7 +202,6 @@ def _show_plan(
     plan: Plan, folder: Path, found: Found, cluster: str | None, settings: Mapping[str, Any], *, as_json: bool
 ) -> None:
     from ..runner import slurm_cluster
-    from .console import print_json, stdout
 
     axes = plan.sweep.axes
     document: dict[str, Any] = {
@@ -209,42 +212,35 @@ def _show_plan(
         jobs_of, jobs = slurm_cluster(settings)
         document |= {"jobs": jobs, "job_script": jobs_of.job_script()}
         jobs_of.close()
-    if as_json:
-        print_json(document)
-        return
-    console = stdout()
-    console.print(
+    counts = (
         f"{document['runs']} runs in {document['groups']} groups, {document['complete']} complete, "
         f"{document['failed']} failed: {folder}"
     )
-    for name, values in axes.items():
-        console.print(f"  {name}: {', '.join(map(str, values))}", soft_wrap=True)
+    parts = [counts, *(f"  {name}: {', '.join(map(str, values))}" for name, values in axes.items())]
     if cluster is not None:
-        console.print(f"{document['jobs']} times this job:\n{document['job_script']}", soft_wrap=True)
+        parts.append(f"{document['jobs']} times this job:\n{document['job_script']}")
+    emit(Plain(document, parts), as_json=as_json)
 
 
 def _show_results(plan: Plan, folder: Path, export: Path | None, *, as_json: bool) -> None:
     from ..records.results import export_results, open_results
+    from ..report.summaries import best_table
     from ..runner import look
-    from .console import print_json, print_sweep, stdout
 
     found = look(plan, folder)
     results = open_results(folder)
     if export is not None:
         export_results(results, export)
-    if as_json:
-        document = {
-            "folder": str(folder), "runs": len(plan.sweep.cells), "complete": plan.count(found.done),
-            "failures": failure_documents(plan, found),
-            "configuration": json.loads(results.attrs["configuration"]),
-            "versions": json.loads(results.attrs["versions"]), "data_hash": results.attrs["data_hash"],
-        }  # fmt: skip
-        print_json(document)
-    else:
-        print_sweep(results)
-        print_failures(plan, found)
-        stdout().print(f"open with superconsistency.open_results({str(folder)!r})", soft_wrap=True)
-        if export is not None:
-            stdout().print(f"written: {export}", soft_wrap=True)
+    document = {
+        "folder": str(folder), "runs": len(plan.sweep.cells), "complete": plan.count(found.done),
+        "failures": failure_documents(plan, found),
+        "configuration": json.loads(results.attrs["configuration"]),
+        "versions": json.loads(results.attrs["versions"]), "data_hash": results.attrs["data_hash"],
+    }  # fmt: skip
+    parts: list[Table | str] = []
+    if not as_json:
+        parts = [best_table(results), *failure_sentences(plan, found)]
+        parts.append(f"open with superconsistency.open_results({str(folder)!r})")
+    emit(Plain(document, parts), as_json=as_json, written=[] if export is None else [export])
     if found.failures:
         raise typer.Exit(1)

@@ -11,7 +11,15 @@ import typer
 
 from ..errors import invalid, require_known
 from . import options
-from .carrying_out import Where, carried_out, looked, planned, print_failures
+from .carrying_out import (
+    Where,
+    carried_out,
+    failure_documents,
+    failure_sentences,
+    looked,
+    planned,
+)
+from .emitting import Plain, emit
 from .options import (
     DataDir,
     DatasetName,
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import xarray as xr
+    from matplotlib.figure import Figure
 
     from ..neural import Dataset, TrainingConfig
     from ..neural.coordinates import CoordinateReport
@@ -162,7 +171,8 @@ def _trained(
     carried_out(plan, folder, where, found, retry=True, quiet=quiet)
     found = look(plan, folder)
     if found.failures:
-        print_failures(plan, found)
+        failures = Plain(failure_documents(plan, found), failure_sentences(plan, found))
+        emit(failures, as_json=quiet)
         raise typer.Exit(1)
     record = squeezed(open_results(folder).load())
     save_record(record, kept)
@@ -249,25 +259,17 @@ def _require_used(settings: Sequence[str]) -> None:
 def _show_coordinates(
     report: CoordinateReport, output: Path | None, figure: Path | None, *, as_json: bool
 ) -> None:
-    from ..records import save_record
-    from .console import print_coordinates, print_json, stdout
-    from .pictures import save
+    from ..report.summaries import exponent_table
 
-    if output is not None:
-        save_record(report.record, output)
-    if figure is not None:
+    def drawn() -> Figure:
         from ..figures import draw_coordinates
 
-        save(lambda: draw_coordinates(report), figure)
-    if as_json:
-        fits = [fit._asdict() for fit in report.fits]
-        summary = {"verdict": report.verdict, "sentence": report.sentence, "fits": fits}
-        print_json(summary | report.record.attrs)
-        return
-    print_coordinates(report)
-    for path in (output, figure):
-        if path is not None:
-            stdout().print(f"written: {path}", soft_wrap=True)
+        return draw_coordinates(report)
+
+    fits = [fit._asdict() for fit in report.fits]
+    document = {"verdict": report.verdict, "sentence": report.sentence, "fits": fits} | report.record.attrs
+    found = Plain(document, [exponent_table(report), report.sentence], drawn, report.record)
+    emit(found, output, figure, as_json=as_json)
 
 
 def _fitting(

@@ -6,7 +6,7 @@ Nothing here runs, fits or draws: `running`, `judging`, `drawing` and `telling` 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import require_distinct, require_known
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from .criteria import Criterion
     from .panels import Panel
     from .series import Series
+    from .tables import Tabulated
 
 SCALES = SMOKE, LAPTOP, PAPER = "smoke", "laptop", "paper"
 """Seconds, for tests; at most fifteen minutes on two cores, thirty for Figure 1; as published, on one GPU."""
 
 NETWORK, LATENT = "network", "latent"
+"""Models of an arm; the others are the names in `runner.analysis_model.ANALYSES`."""
 
 
 class Over(tuple[Any, ...]):
@@ -38,6 +40,8 @@ class StableShare(NamedTuple):
     """A learning rate as a part of the largest stable one of an arm's narrowest latent system."""
 
     part: float
+    at: str = "start"
+    """`start`: stable at the start, and with a stable minimizer; `edge`: with a stable minimizer."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Arm:
     settings
         By name: a value, or `over(...)` several. Names are those that `sweep` knows.
     model
-        `network` or `latent`.
+        `network`, `latent`, or the name of an analysis, whose datasets have dimensions of their own.
     """
 
     name: str
@@ -70,7 +74,7 @@ class Setup:
     arms
         For one arm, by its name; they go before `settings`.
     data
-        For one data set, by its name; they go before `arms`.
+        For one data set, by its name; they go before `arms`. What stands under an arm's name is for that arm.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -127,6 +131,10 @@ class Experiment:
         What is concluded.
     panels
         What is shown: rows of panels.
+    tables
+        What is printed beside the claims.
+    row_height
+        Height of a row of panels, inches.
 
     Raises
     ------
@@ -141,6 +149,8 @@ class Experiment:
     scales: Mapping[str, Setup]
     claims: tuple[Statement, ...]
     panels: tuple[tuple[Panel, ...], ...]
+    tables: tuple[Tabulated, ...] = ()
+    row_height: float = 2.1
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -156,7 +166,12 @@ class Experiment:
     def series(self) -> list[Series]:
         """Every reference to data."""
         claimed = [series for claim in self.claims for series in claim.series]
-        return claimed + [series for row in self.panels for panel in row for series in panel.series]
+        return claimed + [series for shown in self.shown for series in shown.series]
+
+    @property
+    def shown(self) -> list[Panel | Tabulated]:
+        """Panels and tables."""
+        return [*(panel for row in self.panels for panel in row), *self.tables]
 
     def at(self, scale: str, data: str = "", **given: Any) -> tuple[Arm, ...]:
         """The arms at a scale.
@@ -168,28 +183,48 @@ class Experiment:
         data
             Name of the data set.
         given
-            Settings that a person chose; they go before all others.
+            Settings that a person chose, each for the arms that have it; they go before all others.
 
         Raises
         ------
         InputError
-            If there is no such scale.
+            If there is no such scale, or no arm has a setting that was given.
         """
         require_known(f"scale of experiment {self.name}", scale, tuple(self.scales))
         chosen = self.scales[scale]
-        further = (chosen.data.get(data, {}), given)
         found = []
         for arm in self.arms:
             settings = {**arm.settings, **chosen.settings, **chosen.arms.get(arm.name, {})}
-            for one in further:
-                settings |= one
+            further = chosen.data.get(data, {})
+            settings |= {name: value for name, value in further.items() if not isinstance(value, Mapping)}
+            settings |= further.get(arm.name, {})
             found.append(Arm(arm.name, settings, arm.model))
-        return tuple(found)
+        known = {name for arm in found for name in arm.settings}
+        for name in given:
+            require_known(f"setting of experiment {self.name}", name, sorted(known))
+        return tuple(
+            Arm(arm.name, {name: given.get(name, value) for name, value in arm.settings.items()}, arm.model)
+            for arm in found
+        )
+
+    def about(self, claim: str) -> Experiment:
+        """The same experiment with one claim, the arms that it needs, and its tables; without panels.
+
+        Raises
+        ------
+        InputError
+            If there is no such claim.
+        """
+        by_name = {one.name: one for one in self.claims}
+        require_known(f"claim of experiment {self.name}", claim, tuple(by_name))
+        needed = {series.arm for series in by_name[claim].series}
+        arms = tuple(arm for arm in self.arms if arm.name in needed)
+        tables = tuple(one for one in self.tables if {series.arm for series in one.series} <= needed)
+        return replace(self, arms=arms, claims=(by_name[claim],), panels=(), tables=tables)
 
     def quantities(self, arm: str) -> tuple[str, ...]:
         """Variables that claims and panels need of an arm, in alphabetical order."""
         found = set().union(*(claim.needs(arm) for claim in self.claims))
-        for row in self.panels:
-            for panel in row:
-                found.update(*(recorded(one.quantity) for one in panel.series if one.arm == arm))
+        for shown in self.shown:
+            found.update(*(recorded(one.quantity) for one in shown.series if one.arm == arm))
         return tuple(sorted(found - set(RUN_VARIABLES)))

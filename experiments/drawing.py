@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from .base import Experiment
 
-_ROW = 2.1
-"""Height of a row of panels, inches."""
-
 
 def draw(experiment: Experiment, runs: Mapping[str, xr.Dataset], *, width: float = PAGE) -> Figure:
     """A figure with all panels of an experiment.
@@ -39,13 +36,15 @@ def draw(experiment: Experiment, runs: Mapping[str, xr.Dataset], *, width: float
     """
     rows, columns = len(experiment.panels), max(map(len, experiment.panels))
     with paper_style():
-        figure, places = plt.subplots(rows, columns, figsize=(width, _ROW * rows), squeeze=False)
+        figure, places = plt.subplots(
+            rows, columns, figsize=(width, experiment.row_height * rows), squeeze=False
+        )
         for row, panels in zip(places, experiment.panels, strict=True):
             for place, panel in zip(row, panels, strict=False):
                 panel.draw(place, runs).set_title(panel.heading)
             for place in row[len(panels) :]:
                 place.set_axis_off()
         lines, words = places[0][0].get_legend_handles_labels()
-        if lines:
+        if lines and places[0][0].get_legend() is None and not figure.legends:
             places[0][0].legend(lines, words)
     return figure

@@ -103,7 +103,7 @@ def _finding(claim: Statement, series: list[Series], runs: Runs, generator: np.r
     else:
         known = [one for one in found if isinstance(one, Measured)]
         estimate = criterion.statistic(generator, *known, window=criterion.window)
-    return _as_finding(claim, " against ".join(one.words for one in series), estimate)
+    return _as_finding(claim, " against ".join(dict.fromkeys(one.words for one in series)), estimate)
 
 
 def _as_finding(claim: Statement, of: str, estimate: Estimate) -> Finding:

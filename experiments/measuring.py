@@ -39,6 +39,10 @@ def measured_values(series: Series, runs: Runs, criterion: Criterion) -> Measure
     if criterion.follows_the_edge:
         whole = series.pick("sharpness").runs(runs, keep=criterion.statistic.keep)
         sharpness = whole["sharpness"].sel({name: found[name] for name in found[series.quantity].dims})
-    dims = [name for name in criterion.statistic.keep if name != "step"]
+    values, dims = found[series.quantity], [name for name in criterion.statistic.keep if name != "step"]
+    if "step" in criterion.statistic.keep and "step" not in values.dims:
+        values = values.expand_dims("step")
+    if "edge_of_stability" not in found:  # a dataset of an analysis
+        return Measured(values)
     edge = found["edge_of_stability"].transpose(*dims)
-    return Measured(found[series.quantity], found["diverged_step"].transpose(*dims), sharpness, edge)
+    return Measured(values, found["diverged_step"].transpose(*dims), sharpness, edge)

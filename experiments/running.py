@@ -7,20 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import invalid
+from ..errors import invalid, require_known
 from ..records.results import planned_results
 from ..runner import (
     HERE,
+    AnalysisModel,
     DataChoice,
     LatentModel,
-    NetworkModel,
     latent_model_from,
     make_plan,
     make_sweep,
     results_of,
 )
+from ..runner.analysis_model import analysis
 from ..runner.axes import as_text
-from .base import LATENT, Arm, Over, StableShare, over
+from .base import LATENT, NETWORK, Arm, Over, StableShare, over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +77,21 @@ def sweep_of(experiment: Experiment, arm: Arm, circumstances: Circumstances) -> 
     seeds = shifted.get("seed", over(0))
     shifted["seed"] = over(*(one + circumstances.first_seed for one in seeds))
     arm = Arm(arm.name, shifted, arm.model)
-    return _latent(arm, quantities) if arm.model == LATENT else _trained(arm, quantities, circumstances)
+    if arm.model == NETWORK:
+        return _trained(arm, quantities, circumstances)
+    return _latent(arm, quantities) if arm.model == LATENT else _analysed(arm, circumstances)
+
+
+def _analysed(arm: Arm, circumstances: Circumstances) -> Sweep:
+    about = analysis(arm.model)
+    axes, plain = _split(arm, about.axes)
+    # What varies inside of a dataset of an analysis is no axis of the sweep.
+    inside = {name: tuple(axes.pop(name)) for name in list(axes) if name not in about.axes}
+    beside = {"data": circumstances.data, "device": circumstances.device}
+    plain |= {name: value for name, value in beside.items() if name in about.defaults}
+    if "seed" not in about.defaults:
+        inside.pop("seed", None)
+    return make_sweep(AnalysisModel(arm.model, tuple(sorted({**plain, **inside}.items()))), [axes])
 
 
 def _latent(arm: Arm, quantities: tuple[str, ...]) -> Sweep:
@@ -91,19 +106,30 @@ def _resolved(model: LatentModel, axes: dict[str, Any]) -> dict[str, Any]:
     several = rates if isinstance(rates, list) else [rates]
     if not any(isinstance(rate, StableShare) for rate in several):
         return axes
-    from ..simulations.optimum import largest_rate  # noqa: PLC0415 - loads Numba
+    from ..simulations.edge import edge_rate  # noqa: PLC0415 - loads Numba
+    from ..simulations.optimum import largest_rate  # noqa: PLC0415
     from ..theory import IsotropicTarget, parametrization  # noqa: PLC0415
 
-    widths, seeds = axes["width"], axes["seed"]
+    widths = axes["width"]
+    seeds = axes["seed"] if isinstance(axes["seed"], list) else [axes["seed"]]
     narrowest = min(widths) if isinstance(widths, list) else widths
     target = IsotropicTarget(model.dimension, model.target_norm)
     table = parametrization(axes["parametrization"])
-    largest = largest_rate(table, target, narrowest, seeds if isinstance(seeds, list) else [seeds])
-    chosen = [rate.part * largest if isinstance(rate, StableShare) else rate for rate in several]
+    known = {
+        "start": lambda: largest_rate(table, target, narrowest, seeds),
+        "edge": lambda: edge_rate(table, target, narrowest),
+    }
+    asked = {rate.at for rate in several if isinstance(rate, StableShare)}
+    for one in asked:
+        require_known("largest stable learning rate", one, tuple(known))
+    largest = {one: known[one]() for one in asked}
+    chosen = [rate.part * largest[rate.at] if isinstance(rate, StableShare) else rate for rate in several]
     return axes | {"learning_rate": chosen}
 
 
 def _trained(arm: Arm, quantities: tuple[str, ...], circumstances: Circumstances) -> Sweep:
+    from ..runner import NetworkModel  # noqa: PLC0415 - loads PyTorch
+
     plain_model = NetworkModel(device=circumstances.device)
     axes, plain = _split(arm, plain_model.axes)
     measured, count = [], 1

@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import invalid, require_known
+from ..stats.coverage import covered
+from ..stats.dependence import largest_change
+from ..stats.onset import is_chaotic
+from ..stats.resolution import difference_floor, resolved
+from .edge_quantities import above_flattest, below_flow, loss_left_below_edge, loss_left_beyond_edge
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,15 +44,30 @@ def _over_edge(runs: xr.Dataset) -> xr.DataArray:
     return runs["sharpness"] / runs["edge_of_stability"]
 
 
-def _distance(name: str) -> Derived:
-    """`g(t) = |S_N(t) - S_inf(t)|`, the mean at the largest width standing for the limit (Eq. 3)."""
+def _over_edge_wider(runs: xr.Dataset) -> xr.DataArray:
+    """At every width but the narrowest."""
+    return _over_edge(runs).isel(width=slice(1, None))
+
+
+def _distance(name: str, *, proxy: bool = False) -> Derived:
+    """`g(t) = |S_N(t) - S_inf(t)|`, the mean at the largest width standing for the limit (Eq. 3).
+
+    A distance below the rounding of the limit is zero. For a proxy an infinite width is left aside.
+    """
 
     def of(runs: xr.Dataset) -> xr.DataArray:
         values = runs[name]
-        limit = values.isel(width=-1).mean("seed", skipna=False)
-        return abs(values.isel(width=slice(None, -1)) - limit)
+        if proxy:
+            values = values.isel(width=np.isfinite(values["width"].to_numpy()))
+        limit = values.isel(width=-1, drop=True).mean("seed", skipna=False)
+        return resolved(abs(values.isel(width=slice(None, -1)) - limit), difference_floor(limit))
 
     return Derived((name,), of)
+
+
+def _inside_the_grid(runs: xr.Dataset) -> xr.DataArray:
+    """Best learning rates; NaN where the lowest loss was at an end of the rates that were tried."""
+    return runs["best_rate"].where(runs["at_edge"] == 0)
 
 
 def _over_least(runs: xr.Dataset) -> xr.DataArray:
@@ -56,12 +76,46 @@ def _over_least(runs: xr.Dataset) -> xr.DataArray:
     return values / np.minimum.accumulate(values.to_numpy(), axis=-1)
 
 
+def _rise(runs: xr.Dataset) -> xr.DataArray:
+    values = runs["gauss_newton"]
+    return values / values.isel(step=0)
+
+
+def _covered(runs: xr.Dataset) -> xr.DataArray:
+    """Without the alignment where the loss is there too: to first order they deviate by the same factor."""
+    found = covered(runs)
+    names = found["quantity"].to_numpy()
+    return found.isel(quantity=(names != "alignment") | ("loss" not in names))
+
+
+def _from_limit(runs: xr.Dataset) -> xr.DataArray:
+    """Distance of finite networks from the limit in the plane of kappa a and p, `kappa^2 = 1/D`."""
+    parts = [runs[name] - runs[name].isel(width=-1, drop=True) for name in ("alignment", "second_layer")]
+    square = parts[0] ** 2 / runs["dimension"] + parts[1] ** 2
+    return (square**0.5).isel(width=slice(None, -1))
+
+
 DERIVED: Mapping[str, Derived] = {
     "sharpness_over_edge": Derived(("sharpness",), _over_edge),
+    "sharpness_over_edge_wider": Derived(("sharpness",), _over_edge_wider),
     "distance_of_sharpness": _distance("sharpness"),
     "distance_of_loss": _distance("loss"),
     "distance_of_kernel": _distance("ntk_sharpness"),
+    "proxy_distance_of_sharpness": _distance("sharpness", proxy=True),
+    "proxy_distance_of_loss": _distance("loss", proxy=True),
+    "proxy_distance_of_kernel": _distance("ntk_sharpness", proxy=True),
+    "change_of_sharpness": Derived(("sharpness",), lambda runs: largest_change(runs["sharpness"])),
+    "best_rate_inside": Derived(("best_rate", "at_edge"), _inside_the_grid),
     "sharpening": Derived(("sharpness",), _over_least),
+    "above_flattest": Derived(("sharpness",), above_flattest),
+    "below_flow": Derived(("sharpness",), below_flow),
+    "loss_left_below_edge": Derived(("loss",), loss_left_below_edge),
+    "loss_left_beyond_edge": Derived(("loss",), loss_left_beyond_edge),
+    "gauss_newton_rise": Derived(("gauss_newton",), _rise),
+    "gauss_newton_rise_beyond_one": Derived(("gauss_newton",), lambda runs: _rise(runs) - 1),
+    "distance_from_limit": Derived(("alignment", "second_layer"), _from_limit),
+    "chaotic": Derived(("lyapunov", "lyapunov_error"), is_chaotic),
+    "covered": Derived(("predicted", "sampled", "lower", "upper", "holds"), _covered),
 }
 """Quantities that are computed from recorded ones, by name."""
 
@@ -120,6 +174,7 @@ class Series:
             found = _picked(found, name, value, self.arm)
         for name in recorded(self.quantity):
             require_known(f"quantity of {self.arm}", name, tuple(map(str, found.data_vars)))
+        found = _needed(found, recorded(self.quantity))
         left = {str(name): size for name, size in found.sizes.items() if name not in {*keep, "step"}}
         for name, size in left.items():
             if size > 1:
@@ -133,6 +188,13 @@ class Series:
             found = found.sel({name: values[name] for name in values.dims})  # a distance leaves the limit out
             found = found.assign({self.quantity: values})
         return found[[self.quantity, *(name for name in RUN_VARIABLES if name in found)]]
+
+
+def _needed(found: xr.Dataset, names: tuple[str, ...]) -> xr.Dataset:
+    """The named variables, and what every run has beside them on the same axes."""
+    axes = {*found["completed"].dims, *(axis for name in names for axis in found[name].dims)}
+    beside = [name for name in RUN_VARIABLES if name in found and {*found[name].dims} <= axes]
+    return found[[*dict.fromkeys([*names, *beside])]]
 
 
 def _picked(found: xr.Dataset, name: str, value: Any, arm: str) -> xr.Dataset:

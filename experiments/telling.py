@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..records.tables import Table
 from .judging import claim_verdicts
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def document(
         "scale": scale,
         "verdicts": {name: str(verdict) for name, verdict in claim_verdicts(findings).items()},
         "findings": [one.document() for one in findings],
+        "tables": [part.document for one in experiment.tables for part in one.whole(runs)],
         "caption": caption(experiment, findings),
         "arms": {name: _about(part) for name, part in runs.items()},
     }
@@ -44,11 +46,16 @@ def document(
 def _about(runs: xr.Dataset) -> dict[str, Any]:
     """What an arm's runs are, and how many of them there are."""
     axes = [str(name) for name in runs["completed"].dims]
-    diverged = int((runs["diverged_step"] >= 0).sum())
     return {
         "axes": {name: runs[name].to_numpy().tolist() for name in axes},
         "runs": int(runs["completed"].size),
         "completed": int((runs["completed"] == 1).sum()),
-        "diverged": diverged,
+        **({"diverged": int((runs["diverged_step"] >= 0).sum())} if "diverged_step" in runs else {}),
         **{str(name): value for name, value in runs.attrs.items()},
     }
+
+
+def findings_table(findings: list[Finding]) -> Table:
+    """Every finding: what was scored, the verdict, and the numbers it rests on."""
+    rows = tuple((one.of, one.claim, str(one.verdict), one.open or one.words) for one in findings)
+    return Table("what the runs say", ("of", "claim", "verdict", "because"), rows)

@@ -1,19 +1,14 @@
-"""Pictures: functions that draw data into given axes, and the gallery of named figures."""
+"""Pictures: functions that draw data into given axes."""
 
 from .coordinates import draw_coordinates, draw_sizes
 from .curves import draw_curves, draw_edge, draw_transfer
-from .drawing import FIGURE_SCALES, Drawing, FigureSettings, draw_record, save_drawing, save_picture
-from .gallery import FIGURES
+from .drawing import draw_record, save_picture
 from .interactive import PortraitDefaults, interactive_portrait, write_portrait
 from .portrait import PLANES, Plane, draw_basins, draw_orbit, draw_portrait
 from .style import paper_style
 
 __all__ = [
-    "FIGURES",
-    "FIGURE_SCALES",
     "PLANES",
-    "Drawing",
-    "FigureSettings",
     "Plane",
     "PortraitDefaults",
     "draw_basins",
@@ -27,7 +22,6 @@ __all__ = [
     "draw_transfer",
     "interactive_portrait",
     "paper_style",
-    "save_drawing",
     "save_picture",
     "write_portrait",
 ]

@@ -1,91 +1,22 @@
-"""Figures of the fluctuations at finite width: error bars predicted and sampled."""
+"""Drawings of the fluctuations at finite width: deviations predicted and sampled."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 
-from ..simulations import schedule
-from ..simulations.error_bars import covered, sample_error_bars
-from ..theory import uniform_target
 from .curves import width_label
-from .drawing import Drawing
-from .style import PAGE, ordered_colours, paper_style
+from .style import ordered_colours
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import xarray as xr
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from .drawing import FigureSettings
-
-_SHOWN = (64, 1024, 16384)
-"""Widths drawn over time."""
-
-_WIDTHS = (16, 64, 256, 1024, 4096, 16384)
-"""Widths of the ratio."""
-
-_SEEDS = {"laptop": 300, "paper": 3000}
-
-_QUANTITIES = {"sharpness": "sharpness", "loss": "loss", "second_layer": "second-layer norm $v$"}
-
-_RATIO_STEPS = (0, 4, 8, 16, 30)
-"""Steps whose ratio is drawn against width."""
 
 
-def error_bars(settings: FigureSettings) -> Drawing:
-    """Predicted bands and deviations over starts against sampled ones, over time and against width."""
-    dimension, norm, rate, steps = 10, 1.0, 0.5, 30
-    seeds = tuple(range(settings.seed, settings.seed + _SEEDS[settings.scale]))
-    bars = sample_error_bars(
-        uniform_target(dimension, norm),
-        rate,
-        widths=_WIDTHS,
-        seeds=seeds,
-        record_at=schedule(steps),
-        quantities=tuple(_QUANTITIES),
-        on_progress=settings.on_progress,
-    )
-    figure, panels = plt.subplots(3, len(_QUANTITIES), figsize=(PAGE, 5.4))
-    for column, (name, words) in zip(panels.T, _QUANTITIES.items(), strict=True):
-        one = bars.sel(quantity=name)
-        draw_bands(column[0], one.sel(width=list(_SHOWN[:2]))).set_title(words)
-        draw_deviations(column[1], one.sel(width=list(_SHOWN)))
-        draw_ratio(column[2], one.sel(step=list(_RATIO_STEPS)))
-    rows = ("mean $\\pm$ 2 deviations", "deviation over starts", "deviation, sampled / predicted")
-    for row, words in zip(panels, rows, strict=True):
-        row[0].set_ylabel(words)
-    _add_legends(panels)
-    numbers = _numbers(bars)
-    configuration = {
-        "parametrization": "mup",
-        "dimension": dimension,
-        "target_norm": norm,
-        "learning_rate": rate,
-        "widths": _WIDTHS,
-        "steps": steps,
-        "seeds": [seeds[0], seeds[-1]],
-    }
-    return Drawing(figure, _verdict(numbers, bars), numbers, configuration)
-
-
-def error_bars_figure(bars: xr.Dataset) -> Figure:
-    """Bands above, deviations below, a column a quantity; `bars` as `sample_error_bars` gives them."""
-    with paper_style():
-        figure, panels = plt.subplots(2, bars.sizes["quantity"], figsize=(PAGE, 3.8), squeeze=False)
-        for column, name in zip(panels.T, bars["quantity"].to_numpy(), strict=True):
-            one = bars.sel(quantity=name)
-            draw_bands(column[0], one).set_title(str(name).replace("_", " "))
-            draw_deviations(column[1], one)
-        panels[0, 0].set_ylabel("mean $\\pm$ 2 deviations")
-        panels[1, 0].set_ylabel("deviation over starts")
-        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-        return figure
-
-
-def draw_bands(axes: Axes, bars: xr.Dataset) -> Axes:
+def draw_bands(axes: Axes, bars: xr.Dataset, among: Sequence[float]) -> Axes:
     """The curve of infinite width with its predicted band at each width, and sampled means with theirs.
 
     Parameters
@@ -94,9 +25,11 @@ def draw_bands(axes: Axes, bars: xr.Dataset) -> Axes:
         Drawn into and returned.
     bars
         One quantity of `simulations.error_bars.sample_error_bars`; bands are two deviations wide either side.
+    among
+        Widths that share the colours.
     """
     steps, limit = bars["step"].to_numpy(), bars["limit"].to_numpy()
-    colours = _colours(bars)
+    colours = _colours(among)
     for index, width in enumerate(bars["width"].to_numpy()):
         one = bars.sel(width=width)
         reach = 2 * one["predicted"].to_numpy()
@@ -111,7 +44,7 @@ def draw_bands(axes: Axes, bars: xr.Dataset) -> Axes:
     return axes
 
 
-def draw_deviations(axes: Axes, bars: xr.Dataset) -> Axes:
+def draw_deviations(axes: Axes, bars: xr.Dataset, among: Sequence[float]) -> Axes:
     """Predicted deviations as lines, dotted where first order does not hold; sampled ones with intervals.
 
     Parameters
@@ -120,12 +53,14 @@ def draw_deviations(axes: Axes, bars: xr.Dataset) -> Axes:
         Drawn into and returned.
     bars
         One quantity of `simulations.error_bars.sample_error_bars`.
+    among
+        Widths that share the colours.
     """
     steps = bars["step"].to_numpy()
-    colours = _colours(bars)
+    colours = _colours(among)
     for width in bars["width"].to_numpy():
         one, colour = bars.sel(width=width), colours[width]
-        predicted, holds = one["predicted"].to_numpy(), one["holds"].to_numpy()
+        predicted, holds = one["predicted"].to_numpy(), one["holds"].to_numpy() == 1
         axes.plot(steps, predicted, color=colour, lw=0.6, ls=":")
         axes.plot(steps, np.where(holds, predicted, np.nan), color=colour, lw=1.0)
         _draw_intervals(axes, steps, one, colour, width_label(width))
@@ -157,38 +92,43 @@ def draw_ratio(axes: Axes, bars: xr.Dataset) -> Axes:
     for colour, offset, step in zip(colours, offsets, bars["step"].to_numpy(), strict=True):
         one = bars.sel(step=step)
         ratios = [(one[name] / one["predicted"]).to_numpy() for name in ("sampled", "lower", "upper")]
-        places, holds = widths * 2.0**offset, one["holds"].to_numpy()
+        places, holds = widths * 2.0**offset, one["holds"].to_numpy() == 1
         axes.errorbar(places, ratios[0], _reach(*ratios), color=colour, ls="", lw=0.8)
         style: dict[str, Any] = {"color": colour, "ls": "", "marker": "o", "ms": 2.6}
         axes.plot(places[holds], ratios[0][holds], label=f"step {step}", **style)
         axes.plot(places[~holds], ratios[0][~holds], mfc="white", mew=0.6, **style)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(widths, [f"{width:g}" for width in widths])
+    every = -(-widths.size // 6)  # more names would not fit beside each other
+    axes.set_xticks(widths[::every], [f"{width:g}" for width in widths[::every]])
     axes.minorticks_off()
     axes.set_ylim(0.5, 1.8)
     axes.set_xlabel("width $N$")
     return axes
 
 
-def _add_legends(panels: Any) -> None:
-    """Legends where the panels are empty."""
-    panels[0, 0].legend(loc="lower right")
-    panels[1, 0].plot([], [], color="0.35", lw=1.0, label="predicted")
-    panels[1, 0].plot([], [], color="0.35", lw=0.6, ls=":", label="beyond 1st order")
+def name_deviations(axes: Axes) -> Axes:
+    """Name the lines of `draw_deviations` below, and its widths above."""
+    kinds = [
+        axes.plot([], [], color="0.35", label="predicted", lw=1.0)[0],
+        axes.plot([], [], color="0.35", label="beyond 1st order", lw=0.6, ls=":")[0],
+    ]
+    widths = [pair for pair in zip(*axes.get_legend_handles_labels(), strict=True) if pair[0] not in kinds]
+    axes.add_artist(axes.legend(handles=kinds, loc="lower left"))
+    axes.legend([line for line, _ in widths], [words for _, words in widths], loc="upper right")
+    return axes
+
+
+def name_ratio(axes: Axes) -> Axes:
+    """Name the steps of `draw_ratio`, and its hollow markers."""
     hollow: dict[str, Any] = {"color": "0.35", "ls": "", "marker": "o", "ms": 2.6, "mfc": "white", "mew": 0.6}
-    panels[2, 0].plot([], [], label="beyond 1st order", **hollow)
-    lines, words = panels[1, 0].get_legend_handles_labels()
-    panels[1, 1].add_artist(panels[1, 1].legend(lines[:2], words[:2], loc="lower left"))
-    panels[1, 1].legend(lines[2:], words[2:], loc="upper right")
-    steps = panels[2, 0].get_legend_handles_labels()
-    panels[2, 2].legend(*steps, loc="upper right", ncols=2, columnspacing=1.0, handletextpad=0.2)
+    axes.plot([], [], label="beyond 1st order", **hollow)
+    axes.legend(loc="upper right", ncols=2, columnspacing=1.0, handletextpad=0.2)
+    return axes
 
 
-def _colours(bars: xr.Dataset) -> dict[float, Any]:
-    """A colour by width; the widths drawn over time have the same in every panel."""
-    given = bars["width"].to_numpy().tolist()
-    widths = _SHOWN if set(given) <= set(_SHOWN) else sorted(given)
-    return dict(zip(widths, ordered_colours(len(widths)), strict=True))
+def _colours(among: Sequence[float]) -> dict[float, Any]:
+    """A colour by width, the same in every panel that shows some of these widths."""
+    return dict(zip(sorted(among), ordered_colours(len(among)), strict=True))
 
 
 def _reach(value: Any, lower: Any, upper: Any) -> Any:
@@ -202,35 +142,3 @@ def _draw_intervals(axes: Axes, steps: Any, one: xr.Dataset, colour: Any, label:
         steps[::2], values[0][::2], _reach(*values)[:, ::2], color=colour, ls="", marker="o", ms=1.8, lw=0.8,
         label=label,
     )  # fmt: skip
-
-
-def _numbers(bars: xr.Dataset) -> dict[str, Any]:
-    """Share of cells whose interval covers the prediction, and the ratio's median, in first order."""
-    inside = covered(bars)
-    ratio = (bars["sampled"] / bars["predicted"]).where(inside.notnull())
-    numbers: dict[str, Any] = {}
-    for name in bars["quantity"].to_numpy():
-        for width in bars["width"].to_numpy():
-            at = {"quantity": name, "width": width}
-            numbers[f"{name}, N = {width:g}"] = {
-                "cells where first order holds": int(inside.sel(at).notnull().sum()),
-                "share covered": float(inside.sel(at).mean()),
-                "median of sampled over predicted": float(ratio.sel(at).median()),
-            }
-    return numbers
-
-
-def _verdict(numbers: dict[str, Any], bars: xr.Dataset) -> str:
-    inside, wide = covered(bars), _WIDTHS[-1]
-    (share, cells), (all_share, all_cells) = (
-        (float(part.mean()), int(part.notnull().sum())) for part in (inside.sel(width=wide), inside)
-    )
-    medians = ", ".join(
-        f"{numbers[f'{name}, N = {wide}']['median of sampled over predicted']:.3f} for {words}"
-        for name, words in zip(_QUANTITIES, ("sharpness", "loss", "v"), strict=True)
-    )
-    return (
-        f"the 95% interval of the sampled deviation covers the predicted one in {share:.0%} of the {cells} "
-        f"cells (quantity, step) at N = {wide} where first order holds, and in {all_share:.0%} "
-        f"of the {all_cells} at all widths; sampled over predicted at N = {wide}: {medians} (medians)"
-    )

@@ -101,15 +101,18 @@ def _checked(document: Mapping[str, Any]) -> Manifest:
             raise ValueError(f"a run that cannot be one: {row}")
         runs[tuple(place)] = (group, within)
     coordinates = {str(name): list(values) for name, values in document["coordinates"].items()}
-    variables = {str(name): _variable(about, coordinates) for name, about in document["variables"].items()}
+    variables = {
+        str(name): _variable(about, coordinates, kinds="biufU" if name in coordinates else "biuf")
+        for name, about in document["variables"].items()
+    }
     if "completed" not in variables:
         raise ValueError("variables that no run has")
     return Manifest(axes, groups, runs, coordinates, variables, dict(document["attrs"]))
 
 
-def _variable(about: Mapping[str, Any], coordinates: Mapping[str, Any]) -> dict[str, Any]:
+def _variable(about: Mapping[str, Any], coordinates: Mapping[str, Any], kinds: str) -> dict[str, Any]:
     dims = [str(dim) for dim in about["dims"]]
     dtype = np.dtype(about["dtype"])
-    if dtype.kind not in "biuf" or not set(dims) <= set(coordinates):
+    if dtype.kind not in kinds or not set(dims) <= set(coordinates):
         raise ValueError("variables that no run has")
     return {"dims": dims, "dtype": dtype.str, "attrs": dict(about["attrs"])}

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).parent.parent
 _PACKAGE = __name__.partition(".")[0]
 _TESTS = "tests"
+_NAMES = frozenset({_PACKAGE, f"{_PACKAGE}.lazy"})
+"""Modules that only say where public names are: a new name changes no result."""
 
 
 class _Module(NamedTuple):
@@ -66,7 +68,9 @@ def imported_packages(name: str) -> frozenset[str]:
 
 @cache
 def source_hash(name: str | None = None) -> str:
-    """First digits of the SHA-256 of the source that a module imports; comments and docstrings do not count.
+    """First digits of the SHA-256 of the source that a module imports.
+
+    Comments and docstrings do not count, nor does where the package's public names are.
 
     Parameters
     ----------
@@ -75,6 +79,8 @@ def source_hash(name: str | None = None) -> str:
     """
     digest = hashlib.sha256()
     for module in _every_module() if name is None else import_closure(name):
+        if name is not None and module in _NAMES:
+            continue
         digest.update(f"{module}\0{_read(module).digest}\0".encode())
     return digest.hexdigest()[:12]
 

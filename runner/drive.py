@@ -12,7 +12,7 @@ from ..errors import InputError, invalid
 from ..records.manifest import read_manifest, write_manifest
 from ..records.results import open_results
 from ..records.store import RunStore
-from .executors import HERE
+from .here import HERE
 from .plan import make_plan
 from .tasks import Task
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from .executors import Executor
     from .grids import Sweep
+    from .here import Executor
     from .plan import Plan
     from .tasks import Outcome
 

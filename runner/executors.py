@@ -10,23 +10,22 @@ from asyncio import CancelledError
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import torch
 from dask import config as dask_config
 from distributed import Client, KilledWorker, Nanny, Scheduler, SpecCluster, as_completed
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
 from ..errors import InputError, invalid, require_known, require_whole
+from .here import HERE, Executor
 from .tasks import Outcome, execute, failed, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from .here import Run
     from .tasks import Task
-
-    Run = Callable[[Sequence[Task]], Iterator[Outcome]]
 
 _JOB_OPTIONS = (
     "jobs", "cores", "memory", "walltime", "queue", "account", "job_extra_directives", "job_script_prologue",
@@ -47,30 +46,6 @@ _DEATHS = 3
 """Workers that may die of one group before it counts as failed."""
 
 
-class Executor(NamedTuple):
-    """Where groups of runs are done, and how many at once."""
-
-    run: Run
-    """Does tasks, giving their outcomes in the order in which they end."""
-    workers: int
-    words: str
-    alive: Callable[[], int] | None = None
-    """Returns how many workers there are now; None if that never changes."""
-
-    def running(self, waiting: int) -> int:
-        """Number of groups under way while so many have not ended."""
-        return min(waiting, self.workers if self.alive is None else self.alive())
-
-
-def _in_turn(tasks: Sequence[Task]) -> Iterator[Outcome]:
-    for task in tasks:
-        yield execute(task)
-
-
-HERE = Executor(_in_turn, 1, "in this process")
-"""One group after the other, in this process."""
-
-
 @contextmanager
 def local(workers: int | None = None, threads: int = 1, most: int | None = None) -> Iterator[Executor]:
     """Workers on this machine: one a GPU if there are any, else as many as the cores allow.
@@ -84,6 +59,11 @@ def local(workers: int | None = None, threads: int = 1, most: int | None = None)
     most
         Groups of runs that there are to do: no more workers are started.
     """
+    if workers == 1:
+        yield HERE
+        return
+    import torch  # noqa: PLC0415 - counts GPUs
+
     gpus = torch.cuda.device_count()
     count = (gpus or max(1, _cores() // threads)) if workers is None else workers
     require_whole("workers", count, least=1, most=1024, example=2)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import invalid, require_known
 from .axes import as_text
+from .data import data_choice
 from .grids import make_sweep
 from .latent_model import LatentModel, latent_model_from
-from .network_model import DataChoice, NetworkModel
+from .network_model import NetworkModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +25,6 @@ MODELS: dict[str, type[NetworkModel | LatentModel]] = {
 """By the name that a sweep's file has."""
 
 _PARTS = ("model", "data", "settings", "grid", "threads", "device", "cluster")
-_TYPES: dict[str, type] = {"dataset": str, "folder": str, "download": bool, "split": str, "level": str}
-"""Types of what a file says of the data; what is not listed is a whole number."""
 
 
 def read_sweep(path: Path) -> tuple[Sweep, dict[str, Any]]:
@@ -53,22 +52,6 @@ def read_sweep(path: Path) -> tuple[Sweep, dict[str, Any]]:
     if not all(isinstance(grid, dict) for grid in several):
         raise invalid("grid", grids, accepted="a table, or several", remedy="write [grid] or [[grid]]")
     return make_sweep(model, several), document.get("cluster", {})
-
-
-def data_choice(given: Mapping[str, Any]) -> DataChoice:
-    """The examples that a file's table `data`, or options of the command line, ask for.
-
-    Raises
-    ------
-    InputError
-        If a name is not known, or a value is of another type.
-    """
-    for key, value in given.items():
-        require_known("setting of the data", key, DataChoice._fields)
-        kind = _TYPES.get(key, int)
-        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            raise invalid(f"data {key}", value, accepted=f"of type {kind.__name__}", remedy="correct it")
-    return DataChoice(**given)
 
 
 def _parsed(path: Path) -> dict[str, Any]:

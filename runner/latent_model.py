@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numba
 
-from ..errors import InputError, invalid, require_integer, require_known, require_positive
-from ..records.recording import schedule
+from ..errors import InputError, invalid, require_integer, require_known
+from ..records.recording import require_schedule, schedule
 from ..simulations.choice import METHODS
 from ..simulations.ensemble import plan_record, simulate
 from ..simulations.grid import Ensemble
 from ..theory import IsotropicTarget, parametrization
+from ..theory.problem import require_norm
 from .axes import NUMBER, WHOLE, WORD, Axis, axis
 from .groups import rectangles
 
@@ -42,6 +43,8 @@ class LatentModel:
         Dimension and norm of the target w*.
     steps, measure_every
         Gradient-descent steps, and those between measurements; None is sixteen intervals.
+    measure_at
+        Steps at which runs are measured, in place of `measure_every`; a text such as `0+1+2+4` may be passed.
     quantities
         Names of `theory.OBSERVABLES`.
     method
@@ -59,6 +62,7 @@ class LatentModel:
     target_norm: float = 1.0
     steps: int = 200
     measure_every: int | None = None
+    measure_at: tuple[int, ...] | None = None
     quantities: tuple[str, ...] = ("loss", "sharpness")
     method: str = "auto"
     chosen: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
@@ -71,10 +75,12 @@ class LatentModel:
             require_integer(name, getattr(self, name), least=1, example=20)
         if self.measure_every is not None:
             require_integer("measure_every", self.measure_every, least=1, example=10)
+        if self.measure_at is not None:
+            object.__setattr__(self, "measure_at", _measured_steps(self.measure_at, self.steps))
         if not isinstance(self.quantities, tuple) or not all(isinstance(one, str) for one in self.quantities):
             raise invalid("quantities", self.quantities, accepted="a list", remedy='write ["loss"]')
         require_known("method", self.method, ("auto", *METHODS))
-        require_positive("target norm", self.target_norm, example=1.0)
+        require_norm(self.target_norm)
 
     @property
     def axes(self) -> Mapping[str, Axis]:
@@ -87,7 +93,7 @@ class LatentModel:
         }
 
     def axis(self, name: str, given: Mapping[str, Any]) -> Axis:
-        """As for `Model`: every setting but the quantities is an axis too."""
+        """As for `Model`: every setting but the quantities and the measured steps is an axis too."""
         del given
         if name in self.axes:
             return self.axes[name]
@@ -146,11 +152,24 @@ class LatentModel:
     @property
     def schedule(self) -> tuple[int, ...]:
         """Steps at which a run is measured."""
-        return schedule(self.steps, self._every)
+        return schedule(self.steps, self._every) if self.measure_at is None else self.measure_at
 
     @property
     def _every(self) -> int:
         return max(1, self.steps // 16) if self.measure_every is None else self.measure_every
+
+
+def _measured_steps(given: tuple[int, ...] | str, steps: int) -> tuple[int, ...]:
+    """Steps as a tuple; `InputError` unless they ascend, up to `steps` at most."""
+    if isinstance(given, str):
+        parts = given.split("+")
+        if not all(map(str.isdecimal, parts)):
+            raise invalid("measure_at", given, accepted="whole numbers joined by +", remedy="write 0+1+2+4")
+        given = tuple(map(int, parts))
+    found = require_schedule(given)
+    if found[-1] > steps:
+        raise invalid("measured steps", found[-1], accepted=f"at most {steps}", remedy="take more steps")
+    return found
 
 
 _SETTINGS = tuple(one.name for one in fields(LatentModel) if one.compare)

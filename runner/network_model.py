@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ..neural.training.checkpoint import Checkpoint
 from ..neural.training.grid import MOST_STACKED, Grid, faster_stacked, forward_cost, train_grid
 from ..neural.training.run_group import data_seed
 from .axes import NUMBER, WHOLE, WORD, Axis, as_text, axis
+from .data import DataChoice
 from .groups import rectangles
 
 if TYPE_CHECKING:
@@ -34,22 +35,6 @@ if TYPE_CHECKING:
     from .models import OnProgress
 
 BATCH_SIZE = "batch_size"
-
-
-class DataChoice(NamedTuple):
-    """Which examples networks are trained on; as for `neural.load_dataset`."""
-
-    dataset: str = "auto"
-    folder: str | None = None
-    examples: int | None = None
-    seed: int = 0
-    download: bool = False
-    split: str = "train"
-    level: str = "word"
-    sequence: int = 35
-    vocabulary: int | None = None
-    side: int = 32
-    limit: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 LONGEST_PERIOD = 64
 """Longest period that is looked for."""
 
+DOUBLING = math.sqrt(5) - 1
+"""mu at which period two doubles again (the derivation "cubic")."""
+
 BLOCKS = 16
 """Blocks that an exponent's standard error is estimated from."""
 
@@ -47,6 +50,15 @@ _DESCRIBED = {
     "lyapunov_second": ("second Lyapunov exponent", "1 / step"),
     "lyapunov_second_error": ("its standard error", "1 / step"),
 }
+
+_SAMPLED = ("alignment", "second_layer", "loss", "sharpness")
+"""Quantities of every point that is kept, ..."""
+
+_EXPONENTS = ("lyapunov", "lyapunov_error", "lyapunov_second", "lyapunov_second_error")
+"""... those of every learning rate, as `LyapunovExponents` has them, ..."""
+
+_WHOLE = ("period", "diverged_step")
+"""... and those that are whole numbers."""
 
 
 class LyapunovExponents(NamedTuple):
@@ -191,19 +203,44 @@ def bifurcation_diagram(
     happens within about 1/settle of a bifurcation, or its period is above 64. For the exponents' meaning see
     `lyapunov_exponents`.
     """
+    record = plan_diagram(
+        dimension, target_norm, factors=factors, learning_rates=learning_rates, settle=settle, keep=keep,
+        average=average,
+    )  # fmt: skip
+    maps = [PlanarMap(dimension, target_norm, float(rate)) for rate in record["learning_rate"]]
+    states, exponents, diverged_step = _follow(maps, settle, keep, average)
+    found: dict[str, NDArray[Any]] = {
+        "alignment": states.a, "second_layer": states.p,
+        "loss": maps[0].loss(states), "sharpness": maps[0].sharpness(states),
+        "period": np.where(diverged_step >= 0, NEVER, detect_period(states)),
+        "diverged_step": diverged_step, **dict(zip(_EXPONENTS, exponents[:-1], strict=True)),
+    }  # fmt: skip
+    return record.assign({name: record[name].copy(data=values) for name, values in found.items()})
+
+
+def plan_diagram(
+    dimension: int,
+    target_norm: float,
+    *,
+    factors: Sequence[float] | Array | None = None,
+    learning_rates: Sequence[float] | Array | None = None,
+    settle: int = 100_000,
+    keep: int = 256,
+    average: int = 16_384,
+) -> xr.Dataset:
+    """The dataset that `bifurcation_diagram` would fill, before any step; arguments and errors as there."""
     require_whole("settling steps", settle, least=0, example=100_000)
     require_whole("points kept", keep, least=2 * LONGEST_PERIOD, example=256)
     require_whole("averaged steps", average, least=1, example=16_384)
     rates = _learning_rates(PlanarMap(dimension, target_norm, 1.0), factors, learning_rates)
     _check_size(len(rates) * keep)
     maps = [PlanarMap(dimension, target_norm, rate) for rate in rates]
-    states, exponents, diverged_step = _follow(maps, settle, keep, average)
     configuration = {
         "model": "two-layer linear network, infinite width under muP (planar map)",
         "dimension": dimension, "target_norm": target_norm,
         "settle": settle, "keep": keep, "average": average, "period_tolerance": _TOLERANCE,
     }  # fmt: skip
-    return _dataset(maps, states, exponents, diverged_step, configuration)
+    return _empty(maps, keep, configuration)
 
 
 def _follow(
@@ -267,32 +304,17 @@ def _check_size(points: int) -> None:
         )  # fmt: skip
 
 
-def _dataset(
-    maps: Sequence[PlanarMap],
-    states: PlanarState,
-    exponents: LyapunovExponents,
-    diverged_step: NDArray[np.int64],
-    configuration: dict[str, object],
-) -> xr.Dataset:
-    """The diagram as a record."""
+def _empty(maps: Sequence[PlanarMap], keep: int, configuration: dict[str, object]) -> xr.Dataset:
+    """A diagram's record of which nothing is known."""
     over, both = ("learning_rate",), ("learning_rate", "sample")
-    diverged = diverged_step >= 0
-    period = np.where(diverged, NEVER, detect_period(states))
-    rates = {
-        "period": period, "lyapunov": exponents.largest, "lyapunov_error": exponents.largest_error,
-        "lyapunov_second": exponents.second, "lyapunov_second_error": exponents.second_error,
-        "diverged_step": diverged_step,
-    }  # fmt: skip
-    points = {
-        "alignment": states.a, "second_layer": states.p,
-        "loss": maps[0].loss(states), "sharpness": maps[0].sharpness(states),
-    }  # fmt: skip
+    count = len(maps)
     record = xr.Dataset(
-        {name: (both, values) for name, values in points.items()}
-        | {name: (over, values) for name, values in rates.items()},
+        {name: (both, np.full((count, keep), np.nan)) for name in _SAMPLED}
+        | {name: (over, np.full(count, NEVER, dtype=np.int64)) for name in _WHOLE}
+        | {name: (over, np.full(count, np.nan)) for name in _EXPONENTS},
         coords={
             "learning_rate": [planar.learning_rate for planar in maps],
-            "sample": np.arange(states.a.shape[1]),
+            "sample": np.arange(keep),
             "factor": (over, [planar.mu for planar in maps]),
         },
     )

@@ -12,7 +12,10 @@ import xarray as xr
 
 from ..errors import invalid, require_distinct, require_positive, require_whole
 from ..records import NEVER
-from ..records.origin import provenance
+from ..records.origin import array_hash, provenance
+from ..records.paired_steps import FINAL_STEPS, edge_schedule
+from ..stats.extremes import CONVERGED
+from ..stats.reach import arrival_steps
 from ..stats.windows import settled
 from ..theory import Array, Descent, IsotropicTarget, LinearNetwork, largest_stable_learning_rate
 from ..theory import parametrization as row_of
@@ -36,15 +39,6 @@ if TYPE_CHECKING:
 
 EDGE_SHARE = 0.9
 """Share of `2/eta0` at which the sharpness counts as having reached the edge."""
-
-CONVERGED = 1e-8
-"""Loss over the initial one below which a run has converged."""
-
-_LAST = 8
-"""Last steps, all recorded, whose mean is the final value; even, for orbits of period two beyond the edge."""
-
-_PAIRS = 50
-"""Pairs of steps recorded on the way, evenly spaced in their logarithm."""
 
 
 class HessianParts(NamedTuple):
@@ -111,23 +105,35 @@ def approach_edge(
     InputError
         If the target is zero, there are too few steps, or a setting makes no sense.
     """
-    require_whole("number of steps", steps, least=_LAST, example=2000)
-    ensemble = _relative_to_the_edge(
-        Ensemble(parametrization, target, tuple(widths), (1.0,), tuple(seeds)), relative_rates
+    require_whole("number of steps", steps, least=FINAL_STEPS, example=2000)
+    shares = checked_shares(relative_rates)
+    ensemble = Ensemble(parametrization, target, tuple(widths), (1.0,), tuple(seeds))
+    edge = edge_rate(parametrization, target, min(ensemble.widths))
+    ensemble = replace(ensemble, learning_rates=tuple(share * edge for share in shares))
+    record = simulate(
+        ensemble, record_at=edge_schedule(steps), quantities=("loss", "sharpness"), on_progress=on_progress
     )
-    relative_rates = sorted(relative_rates)  # as the ensemble's rates are
-    schedule = edge_schedule(steps)
-    record = simulate(ensemble, record_at=schedule, quantities=("loss", "sharpness"), on_progress=on_progress)
-    record = record.assign_coords(relative_rate=("learning_rate", np.asarray(relative_rates, dtype=float)))
-    return record.assign(_against_the_edge(record))
+    return against_the_edge(record, edge)
 
 
-def _relative_to_the_edge(ensemble: Ensemble, relative_rates: Sequence[float]) -> Ensemble:
-    """The ensemble at these shares of its narrowest width's edge."""
+def checked_shares(relative_rates: Sequence[float]) -> tuple[float, ...]:
+    """Learning rates over the edge in ascending order; `InputError` unless they are positive and differ."""
     require_distinct("learning rates over the edge", relative_rates)
     for rate in relative_rates:
         require_positive("learning rate over the edge", rate, example=0.9)
-    edge = largest_stable_learning_rate(ensemble.compact_problem(min(ensemble.widths)))
+    return tuple(sorted(relative_rates))
+
+
+def edge_rate(parametrization: Parametrization | str, target: Array | IsotropicTarget, width: float) -> float:
+    """The edge `1/(kappa |w*|)`, beyond which no minimizer is stable, at one width.
+
+    Raises
+    ------
+    InputError
+        If the target is zero, or there are no such networks.
+    """
+    ensemble = Ensemble(parametrization, target, (width,), (1.0,), (0,))
+    edge = largest_stable_learning_rate(ensemble.compact_problem(width))
     if math.isinf(edge):
         raise invalid(
             "target norm",
@@ -135,38 +141,36 @@ def _relative_to_the_edge(ensemble: Ensemble, relative_rates: Sequence[float]) -
             accepted="above 0, since the edge is 1/(kappa |w*|)",
             remedy="pass 1.0, for example",
         )
-    return replace(ensemble, learning_rates=tuple(rate * edge for rate in relative_rates))
+    return edge
 
 
-def edge_schedule(steps: int) -> tuple[int, ...]:
-    """The first twelve and the last eight steps, and between them pairs of an even and an odd one.
+def against_the_edge(record: xr.Dataset, edge: float) -> xr.Dataset:
+    """A record of loss and sharpness with what `approach_edge` adds to it.
 
-    The pairs are spaced evenly in their logarithm. Orbits of period two show both their values in each.
+    Parameters
+    ----------
+    record
+        With the steps of `edge_schedule`.
+    edge
+        The learning rate that relative ones refer to.
     """
-    even = 2 * np.geomspace(1, max(steps // 2, 1), _PAIRS).round().astype(int)
-    wanted = {*range(12), *even.tolist(), *(even + 1).tolist(), *range(max(steps - _LAST + 1, 0), steps + 1)}
-    return tuple(sorted(step for step in wanted if step <= steps))
-
-
-def _against_the_edge(record: xr.Dataset) -> dict[str, xr.DataArray]:
     relative = record["sharpness"] * record["learning_rate"] / 2
-    above = relative >= EDGE_SHARE
-    first = above.argmax("step")
-    reached = record["step"].isel(step=first).where(above.any("step"), NEVER)
     loss = record["loss"]
     found = {
         "relative_sharpness": (relative, "sharpness over 2/eta0"),
         "final_relative_sharpness": (
-            settled(relative, _LAST, after=0.0),
+            settled(relative, FINAL_STEPS, after=0.0),
             "sharpness over 2/eta0, mean of the last steps",
         ),
         "converged": (loss.isel(step=-1) < CONVERGED * loss.isel(step=0), "whether the run converged"),
         "reached_step": (
-            reached.drop_vars("step"),
+            arrival_steps(relative, 1.0, EDGE_SHARE).fillna(NEVER).astype(np.int64),
             f"first step at {EDGE_SHARE:g} of 2/eta0, {NEVER} if none",
         ),
     }
-    return {name: values.assign_attrs(long_name=words) for name, (values, words) in found.items()}
+    return record.assign(
+        {name: values.assign_attrs(long_name=words) for name, (values, words) in found.items()}
+    ).assign_coords(relative_rate=("learning_rate", record["learning_rate"].to_numpy() / edge))
 
 
 def random_data(examples: int, target: Array, generator: np.random.Generator) -> RegressionData:
@@ -229,29 +233,55 @@ def sharpening_on_data(
         `gauss_newton`, `residual` and `loss` with dimensions (width, seed, step); units of 1/eta0 and of the
         loss. A run that overflowed is NaN from there on, with the step in `diverged_step`, else -1.
     """
+    result = plan_sharpening(
+        parametrization, data, widths=widths, learning_rate=learning_rate, seeds=seeds, steps=steps
+    )
+    settings = Descent(learning_rate)
+    networks = list(np.ndindex(len(widths), len(seeds)))
+    for done, index in enumerate(networks, start=1):
+        width, seed = widths[index[0]], seeds[index[1]]
+        out = np.full((len(_ON_DATA), steps + 1), np.nan)
+        result["diverged_step"][index] = _run_on_data(
+            LinearNetwork(parametrization, width, data.inputs.shape[1]),
+            data, settings, np.random.default_rng([seed, width]), out,
+        )  # fmt: skip
+        for name, values in zip(_ON_DATA, out, strict=True):
+            result[name][index] = values
+        if on_progress is not None:
+            on_progress(done, len(networks))
+    return result
+
+
+_ON_DATA = ("gauss_newton", "residual", "loss")
+
+
+def plan_sharpening(
+    parametrization: Parametrization | str,
+    data: RegressionData,
+    *,
+    widths: Sequence[int],
+    learning_rate: float,
+    seeds: Sequence[int],
+    steps: int,
+) -> xr.Dataset:
+    """The dataset that `sharpening_on_data` fills, before any run; arguments as there."""
     require_whole("number of steps", steps, least=1, example=40)
     require_distinct("widths", widths)
     require_distinct("seeds", seeds)
-    shape = (len(widths), len(seeds))
-    values = np.full((3, *shape, steps + 1), np.nan)
-    diverged = np.full(shape, NEVER, dtype=np.int64)
-    settings = Descent(learning_rate)
-    for index in np.ndindex(*shape):
-        width, seed = widths[index[0]], seeds[index[1]]
-        network = LinearNetwork(parametrization, width, data.inputs.shape[1])
-        diverged[index] = _run_on_data(
-            network, data, settings, np.random.default_rng([seed, width]), values[(slice(None), *index)]
-        )
-        if on_progress is not None:
-            on_progress(int(np.ravel_multi_index(index, shape)) + 1, diverged.size)
-    dims = ("width", "seed", "step")
+    dims, shape = ("width", "seed", "step"), (len(widths), len(seeds))
     result = xr.Dataset(
-        {name: (dims, part) for name, part in zip(("gauss_newton", "residual", "loss"), values, strict=True)},
+        {name: (dims, np.full((*shape, steps + 1), np.nan)) for name in _ON_DATA},
         coords={"width": np.asarray(widths, dtype=float), "seed": list(seeds), "step": np.arange(steps + 1)},
     )
-    result["diverged_step"] = (dims[:2], diverged)
-    configuration = {"parametrization": row_of(parametrization).name, "learning_rate": learning_rate}
-    result.attrs = provenance(configuration, seeds=seeds, data_hash=None, producer=__name__)
+    result["diverged_step"] = (dims[:2], np.full(shape, NEVER, dtype=np.int64))
+    configuration = {
+        "parametrization": row_of(parametrization).name,
+        "learning_rate": learning_rate,
+        "examples": len(data.inputs),
+        "dimension": data.inputs.shape[1],
+    }
+    data_hash = array_hash(data.inputs, data.targets)
+    result.attrs = provenance(configuration, seeds=seeds, data_hash=data_hash, producer=__name__)
     return result
 
 

@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from .compiling import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _REORDER = {"reassoc", "contract"}
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def largest_eigenvalues(
     w: Array,
     e: Array,
@@ -76,7 +78,7 @@ def largest_eigenvalues(
         low[trajectory], high[trajectory] = bounds
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _search(
     w: Array, e: Array, v: float, r: Array, c: float, bands: Array, tolerance: float, y: Array
 ) -> tuple[float, float]:
@@ -120,7 +122,7 @@ def _search(
     return low, high
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _first_bound(
     w: Array,
     e: Array,
@@ -180,7 +182,7 @@ _CLOSER = 0.02
 """How close above the lower bound the next shift is tried, as a share of what separates the bounds."""
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _dot(a: Array, b: Array, size: int) -> float:
     total = 0.0
     for i in range(size):
@@ -188,7 +190,7 @@ def _dot(a: Array, b: Array, size: int) -> float:
     return total
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _row_sums(e: Array, bands: Array) -> float:
     """Largest row sum of an evolved head, with its couplings to the tail."""
     size, length = e.shape[0], bands.shape[1]
@@ -203,7 +205,7 @@ def _row_sums(e: Array, bands: Array) -> float:
     return largest
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _tail_row_sums(bands: Array, size: int) -> float:
     """Gershgorin's bound on the largest eigenvalue of a chain's tail."""
     largest = 0.0
@@ -215,7 +217,7 @@ def _tail_row_sums(bands: Array, size: int) -> float:
     return largest
 
 
-@njit(cache=True)
+@compiled()
 def _root(quotient: float, linear: float, constant: float, v: float, rho: float, high: float) -> float:
     """Largest root of `(x - v)(x^2 - rho^2) - quotient x^2 - linear x - constant`, by Newton from above.
 
@@ -235,7 +237,7 @@ def _root(quotient: float, linear: float, constant: float, v: float, rho: float,
     return x
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _factorise(
     w: Array,
     e: Array,
@@ -275,7 +277,7 @@ def _factorise(
     return True
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _eliminate_tail(bands: Array, x: float, size: int, tail: Array) -> tuple[bool, float, float, float]:
     """Eliminate `x - e` on the tail from its end.
 
@@ -297,7 +299,7 @@ def _eliminate_tail(bands: Array, x: float, size: int, tail: Array) -> tuple[boo
     return True, corner, edge, -carried
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _solve(factors: Array, tail: Array, y: Array, size: int) -> tuple[float, float]:
     """Replace y by the normalised solution of `A z = y`; `|z|^2` and `z.y`."""
     length = y.size

@@ -11,7 +11,8 @@ from scipy import stats
 
 from ..errors import invalid, require_distinct, require_known, require_whole
 from ..records.origin import provenance
-from ..theory import Deviation, IsotropicTarget, PlanarMap, Problem, parametrization, predicted_deviation
+from ..records.recording import require_schedule
+from ..theory import Deviation, IsotropicTarget, PlanarMap, Problem, predicted_deviation
 from ..theory.planar import largest_root_across
 from .ensemble import simulate
 from .grid import Ensemble
@@ -114,11 +115,38 @@ def sample_error_bars(
     InputError
         If a quantity has no prediction, a width is infinite or there are fewer than two seeds.
     """
-    _check(widths, seeds, quantities, level)
-    ensemble = Ensemble(parametrization("mup"), target, tuple(widths), (learning_rate,), tuple(seeds))
+    planned = plan_error_bars(
+        target, learning_rate, widths=widths, seeds=seeds, record_at=record_at, quantities=quantities,
+        level=level,
+    )  # fmt: skip
+    ensemble = Ensemble("mup", target, tuple(widths), (learning_rate,), tuple(seeds))
     record = simulate(ensemble, record_at=record_at, quantities=quantities, on_progress=on_progress)
     runs = record[list(quantities)].isel(learning_rate=0, drop=True).to_array("quantity")
     bars = _compare(runs.transpose("seed", *_DIMENSIONS).drop_vars("seed"), ensemble, level)
+    return bars.assign_coords(planned.coords).assign_attrs(planned.attrs)
+
+
+def plan_error_bars(
+    target: Array | IsotropicTarget,
+    learning_rate: float,
+    *,
+    widths: Sequence[float],
+    seeds: Sequence[int],
+    record_at: Sequence[int],
+    quantities: Sequence[str] = PREDICTED,
+    level: float = 0.95,
+) -> xr.Dataset:
+    """The dataset that `sample_error_bars` fills, before any run; arguments and errors as there."""
+    _check(widths, seeds, quantities, level)
+    ensemble = Ensemble("mup", target, tuple(widths), (learning_rate,), tuple(seeds))
+    steps = np.asarray(require_schedule(record_at), dtype=np.int64)
+    shape = (len(quantities), len(ensemble.widths), steps.size)
+    bars = xr.Dataset(
+        {name: (_DIMENSIONS, np.full(shape, np.nan)) for name in _SAMPLED},
+        {"quantity": list(quantities), "width": np.asarray(ensemble.widths, dtype=np.float64), "step": steps},
+    )
+    bars["holds"] = (_DIMENSIONS, np.zeros(shape, dtype=bool))
+    bars["limit"] = (("quantity", "step"), np.full((shape[0], shape[2]), np.nan))
     planar = _planar(ensemble)
     configuration = {
         "model": "two-layer linear network under muP",
@@ -132,6 +160,7 @@ def sample_error_bars(
 
 
 _DIMENSIONS = ("quantity", "width", "step")
+_SAMPLED = ("predicted", "sampled", "lower", "upper", "mean")
 
 
 def _check(widths: Sequence[float], seeds: Sequence[int], quantities: Sequence[str], level: float) -> None:
@@ -162,12 +191,6 @@ def _compare(runs: xr.DataArray, ensemble: Ensemble, level: float) -> xr.Dataset
             "limit": (("quantity", "step"), np.stack([limit[name] for name in names])),
         }
     )
-
-
-def covered(bars: xr.Dataset) -> xr.DataArray:
-    """Whether the interval of the sampled deviation covers the predicted one, where that holds; else NaN."""
-    inside = (bars["lower"] <= bars["predicted"]) & (bars["predicted"] <= bars["upper"])
-    return inside.astype(float).where(bars["holds"] & bars["sampled"].notnull())
 
 
 def first_order_holds(problem: Problem, learning_rate: float, steps: int) -> Mapping[str, NDArray[np.bool_]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from .compiling import compiled
 from .small_kernels import advance_lanes, aligned
 from .vector_kernels import (
     LANES,
@@ -49,7 +50,7 @@ _SWEEP = 16
 """Steps between which `e` is complete in its tiles, a multiple of `_DEPTH`."""
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def advance(
     w: Array,
     e: Array,
@@ -112,7 +113,7 @@ def advance(
             )
 
 
-@njit(cache=True)
+@compiled()
 def _advance_tiles(
     w: Array,
     e: Array,
@@ -175,7 +176,7 @@ def _advance_tiles(
     return -1
 
 
-@njit(cache=True)
+@compiled()
 def _overlaps(right: Array, now: int, size: int) -> tuple[float, float]:
     """`r.r` and `w.r` of the present residual."""
     r_r, w_r = splat(0.0), splat(0.0)
@@ -186,7 +187,7 @@ def _overlaps(right: Array, now: int, size: int) -> tuple[float, float]:
     return total(r_r), total(w_r)
 
 
-@njit(cache=True)
+@compiled()
 def _complete_product(product: Array, left: Array, right: Array, now: int, first: float) -> None:
     """Turn `f r` into `e r` by the outer products that `f` does not hold yet."""
     size = product.size
@@ -206,7 +207,7 @@ def _complete_product(product: Array, left: Array, right: Array, now: int, first
                 store_vector(product, i, fma(along, load_vector(left, row + i), load_vector(product, i)))
 
 
-@njit(cache=True)
+@compiled()
 def _pass_tiles(
     tiles: Array, r: Array, product: Array, left: Array, right: Array, begin: int, end: int
 ) -> None:
@@ -234,7 +235,7 @@ def _pass_tiles(
         store_vector(product, i, add(load_vector(product, i), row_sums(sums)))
 
 
-@njit(cache=True)
+@compiled()
 def _copy_tiles(e: Array, tiles: Array, size: int) -> None:
     """Tiles of the lower triangle, row after row of tiles, from `e`, with zeros around it."""
     at, dimension = 0, e.shape[0]
@@ -247,7 +248,7 @@ def _copy_tiles(e: Array, tiles: Array, size: int) -> None:
             at += LANES * LANES
 
 
-@njit(cache=True)
+@compiled()
 def _fill_from_tiles(tiles: Array, e: Array) -> None:
     """Both triangles of `e`, the same to the bit."""
     at, dimension = 0, e.shape[0]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
-from ..errors import InputError, require_known, require_positive, require_whole
+from ..errors import require_known, require_positive, require_whole
 from ..records.origin import provenance
-from ..records.recording import schedule
-from ..stats.dependence import SLOPE_TOLERANCE, SizeVerdict, TrainingVerdict, judge_size, judge_training
-from ..stats.power_laws import PowerLaw, power_law_fit
 from ..theory import IsotropicTarget, largest_stable_learning_rate
 from .ensemble import simulate
 from .grid import Ensemble
@@ -31,13 +28,10 @@ if TYPE_CHECKING:
 OBJECTIVES = ("mean", "last")
 """What is made least: the mean of the loss over steps 1 to the last, or the loss at the last."""
 
-_SHARE = 0.5
-"""Learning rate of a check over the largest stable one of the narrowest width."""
-
 GRID = (0.02, 1.25)
 """First grid of rates, over the largest stable rate."""
 
-_CELLS = 48
+CELLS = 48
 """Cells of the first grid, even in log eta0."""
 
 _FINER = 4
@@ -123,15 +117,50 @@ def best_rates(
     InputError
         If a setting makes no sense.
     """
+    plan = plan_best_rates(
+        parametrization, target, widths=widths, seeds=seeds, step=step, objective=objective,
+        refinements=refinements,
+    )  # fmt: skip
+    ensemble = Ensemble(parametrization, target, tuple(widths), (1.0,), tuple(seeds))
+    steps = range(1, step + 1) if objective == "mean" else (step,)
+    result = _search_widths(ensemble, steps, refinements, on_progress)
+    return result.assign_coords(step=step).assign_attrs(plan.attrs)
+
+
+def plan_best_rates(
+    parametrization: Parametrization | str,
+    target: Array | IsotropicTarget,
+    *,
+    widths: Sequence[float],
+    seeds: Sequence[int],
+    step: int = 10,
+    objective: str = "mean",
+    refinements: int = 3,
+) -> xr.Dataset:
+    """The dataset that `best_rates` would fill, before any run; arguments and errors as there."""
     require_whole("step of the loss", step, least=1, example=10)
     require_known("objective", objective, OBJECTIVES)
     require_whole("refinements", refinements, least=0, most=8, example=3)
     ensemble = Ensemble(parametrization, target, tuple(widths), (1.0,), tuple(seeds))
-    steps = range(1, step + 1) if objective == "mean" else (step,)
-    result = _search_widths(ensemble, steps, refinements, on_progress).assign_coords(step=step)
     configuration = _configuration(ensemble, refinements) | {"step": step, "objective": objective}
+    result = _unsearched(ensemble).assign_coords(step=step)
     result.attrs = provenance(configuration, seeds=list(ensemble.seeds), data_hash=None, producer=__name__)
     return result
+
+
+def _unsearched(ensemble: Ensemble) -> xr.Dataset:
+    """Best rates of which none is known."""
+    shape = (len(ensemble.widths), len(ensemble.seeds))
+    unknown = {
+        "best_rate": np.full(shape, np.nan),
+        "best_loss": np.full(shape, np.nan),
+        "at_edge": np.zeros(shape, dtype=bool),
+        "minima": np.zeros(shape, dtype=int),
+    }
+    return xr.Dataset(
+        {name: (("width", "seed"), values) for name, values in unknown.items()},
+        {"width": np.asarray(ensemble.widths, dtype=float), "seed": list(ensemble.seeds)},
+    ).assign(reference=("width", np.full(shape[0], np.nan)))
 
 
 def _configuration(ensemble: Ensemble, refinements: int) -> dict[str, object]:
@@ -139,10 +168,10 @@ def _configuration(ensemble: Ensemble, refinements: int) -> dict[str, object]:
     target = ensemble.target
     return {
         "parametrization": ensemble.parametrization.name,
-        "dimension": ensemble.compact_problem(ensemble.widths[0]).dimension,
+        "dimension": target.size,
         "target_norm": target.norm if isinstance(target, IsotropicTarget) else float(np.linalg.norm(target)),
         "grid_over_largest_stable_rate": GRID,
-        "smallest_relative_spacing": math.log(GRID[1] / GRID[0]) / _CELLS / _FINER**refinements,
+        "smallest_relative_spacing": math.log(GRID[1] / GRID[0]) / CELLS / _FINER**refinements,
     }
 
 
@@ -150,151 +179,17 @@ def _search_widths(
     ensemble: Ensemble, steps: Sequence[int], refinements: int, on_progress: Progress | None
 ) -> xr.Dataset:
     """Best rates of the networks of every width, by the mean of the loss over some steps."""
-    shape = (len(ensemble.widths), len(ensemble.seeds))
-    found = {name: np.full(shape, np.nan) for name in ("best_rate", "best_loss", "at_edge", "minima")}
-    reference = np.full(shape[0], np.nan)
+    result = _unsearched(ensemble)
     for index, width in enumerate(ensemble.widths):
-        reference[index] = largest_rate(ensemble.parametrization, ensemble.target, width, ensemble.seeds)
-        search = _Search(replace(ensemble, widths=(width,)), steps, reference[index])
+        result["reference"][index] = largest_rate(
+            ensemble.parametrization, ensemble.target, width, ensemble.seeds
+        )
+        search = _Search(replace(ensemble, widths=(width,)), steps, float(result["reference"][index]))
         for name, values in search.run(refinements).items():
-            found[name][index] = values
+            result[name][index] = values
         if on_progress is not None:
-            on_progress(index + 1, shape[0])
-    result = xr.Dataset(
-        {name: (("width", "seed"), values) for name, values in found.items()},
-        {"width": np.asarray(ensemble.widths, dtype=float), "seed": list(ensemble.seeds)},
-    ).assign(reference=("width", reference))
-    result["at_edge"] = result["at_edge"].astype(bool)
-    result["minima"] = result["minima"].astype(int)
+            on_progress(index + 1, len(ensemble.widths))
     return result
-
-
-def drift_towards_limit(rates: xr.Dataset, generator: np.random.Generator) -> PowerLaw | None:
-    """Power law in N of the mean distance of `log eta*(N)` from `log eta*(inf)`.
-
-    Parameters
-    ----------
-    rates
-        As `best_rates` gives them, with the infinite width among the widths.
-    generator
-        Draws the resamples of seeds.
-
-    Returns
-    -------
-    PowerLaw or None
-        Exponent -1/2 where every network fluctuates about the limit. None without an infinite width, or
-        with fewer than two finite ones whose every optimum lies within its grid and is away from the limit.
-    """
-    infinite = np.isinf(rates["width"].to_numpy())
-    if not infinite.any():
-        return None
-    inside = rates["best_rate"].where(~rates["at_edge"]).transpose("width", "seed").to_numpy()
-    distances = np.abs(np.log(inside[~infinite]) - np.log(inside[infinite].mean()))
-    widths = rates["width"].to_numpy()[~infinite]
-    try:
-        return power_law_fit(widths, distances.T, generator=generator, paired=False)
-    except InputError:
-        return None
-
-
-class RateDrift(NamedTuple):
-    """How the best learning rate moves with width."""
-
-    drift: SizeVerdict
-    """Verdict and slopes over the finite widths; networks whose optimum is at the grid's end do not enter."""
-    approach: PowerLaw | None
-    """Distance from the limit, as `drift_towards_limit` gives it."""
-
-
-def judge_rates(
-    rates: xr.Dataset,
-    generator: np.random.Generator,
-    *,
-    tolerance: float = SLOPE_TOLERANCE,
-    least_width: float = 1,
-) -> RateDrift:
-    """Whether the best learning rate depends on width, and how it nears its limit.
-
-    Parameters
-    ----------
-    rates
-        As `best_rates` gives them, with at least two finite widths.
-    generator
-        Draws the resamples of seeds.
-    tolerance, least_width
-        See `stats.dependence.judge_size`.
-    """
-    inside = rates["best_rate"].where(~rates["at_edge"]).expand_dims("step")
-    name = "the best learning rate"
-    drift = judge_size(inside, generator, name=name, tolerance=tolerance, least=least_width)
-    return RateDrift(drift, drift_towards_limit(rates, generator))
-
-
-class WidthCheck(NamedTuple):
-    """Whether width matters under a parametrization: the curves, the verdicts and the best rates."""
-
-    record: xr.Dataset
-    """Record of `loss` and `sharpness` at one learning rate."""
-    training: TrainingVerdict
-    """On the sharpness and on its change."""
-    rates: xr.Dataset
-    """As `best_rates` gives them."""
-    drift: SizeVerdict
-    """On the best learning rate."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Base rate of the curves."""
-        return float(self.record["learning_rate"][0])
-
-
-def check_width(
-    parametrization: Parametrization | str,
-    target: Array | IsotropicTarget,
-    generator: np.random.Generator,
-    *,
-    widths: Sequence[int],
-    seeds: Sequence[int],
-    steps: int = 40,
-    learning_rate: float | None = None,
-    tolerance: float = SLOPE_TOLERANCE,
-    least_width: float = 1,
-) -> WidthCheck:
-    """Whether sharpness, sharpening and the best learning rate depend on width.
-
-    Parameters
-    ----------
-    parametrization, target
-        The networks' row of the table and their target.
-    generator
-        Draws the resamples of the statistics.
-    widths, seeds
-        One network per width and seed; two finite widths or more.
-    steps
-        Gradient-descent steps, at least 1, of which about twenty are recorded.
-    learning_rate
-        The same at every width; by default half the largest stable rate of the narrowest, as of someone
-        who tunes a small network and transfers.
-    tolerance, least_width
-        See `stats.dependence.judge_size`.
-
-    Raises
-    ------
-    InputError
-        If a setting makes no sense.
-    """
-    require_whole("number of steps", steps, least=1, example=40)
-    require_whole("number of widths", len(widths), least=2, example=4)
-    if learning_rate is None:
-        learning_rate = _SHARE * largest_rate(parametrization, target, min(widths), seeds)
-    ensemble = Ensemble(parametrization, target, tuple(widths), (learning_rate,), tuple(seeds))
-    recorded = schedule(steps, max(1, steps // 20))
-    record = simulate(ensemble, record_at=recorded, quantities=("loss", "sharpness"))
-    sharpness = record["sharpness"].isel(learning_rate=0)
-    training = judge_training(sharpness, generator, name="sharpness", tolerance=tolerance, least=least_width)
-    rates = best_rates(parametrization, target, widths=widths, seeds=seeds, refinements=1)
-    found = judge_rates(rates, generator, tolerance=tolerance, least_width=least_width)
-    return WidthCheck(record, training, rates, found.drift)
 
 
 class _Search:
@@ -304,7 +199,7 @@ class _Search:
         require_positive("largest stable learning rate", reference, example=0.5)
         self._ensemble, self._steps = ensemble, tuple(steps)
         self._lowest = math.log(GRID[0] * reference)
-        self._spacing = math.log(GRID[1] / GRID[0]) / _CELLS
+        self._spacing = math.log(GRID[1] / GRID[0]) / CELLS
         self._first = self._simulated((reference,), (0,))[:, 0]
 
     def losses(self, indices: Indices, level: int) -> NDArray[np.float64]:
@@ -320,11 +215,11 @@ class _Search:
 
     def run(self, refinements: int) -> dict[str, NDArray[np.float64]]:
         """Best rate and loss, whether at an end of the grid, and how many minima are alike; shape (seed,)."""
-        grid = np.arange(_CELLS + 1)
+        grid = np.arange(CELLS + 1)
         losses = self.losses(grid, 0)
         solved = _NEARLY_SOLVED * self._first
         centres = np.stack([_lowest_minima(*pair) for pair in zip(losses, solved, strict=True)])
-        at_edge = np.isin(losses.argmin(axis=1), (0, _CELLS))
+        at_edge = np.isin(losses.argmin(axis=1), (0, CELLS))
         for level in range(1, refinements + 1):
             centres = self._refine(centres * _FINER, level)
         offset, depth = self._parabola(centres, refinements)
@@ -345,7 +240,7 @@ class _Search:
     def _refine(self, centres: Indices, level: int) -> Indices:
         """The lowest place within a former cell of each centre, both (seed, candidate)."""
         reach = np.arange(-_FINER, _FINER + 1)
-        places = np.clip(centres[..., None] + reach, 0, _CELLS * _FINER**level)
+        places = np.clip(centres[..., None] + reach, 0, CELLS * _FINER**level)
         return np.take_along_axis(places, self._at(places, level).argmin(axis=-1)[..., None], -1)[..., 0]
 
     def _at(self, places: Indices, level: int) -> NDArray[np.float64]:
@@ -356,7 +251,7 @@ class _Search:
 
     def _parabola(self, centres: Indices, level: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Offset of each minimum from its centre, in spacings, and the loss at the centre."""
-        ends = _CELLS * _FINER**level
+        ends = CELLS * _FINER**level
         left, middle, right = np.moveaxis(
             self._at(np.clip(centres[..., None] + np.array([-1, 0, 1]), 0, ends), level), -1, 0
         )

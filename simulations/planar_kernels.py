@@ -13,7 +13,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from .compiling import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +39,7 @@ MINIMIZER, PERIOD_TWO, OTHER_FATE, DIVERGED = 0, 1, 2, 3
 """Fates that `find_fates` tells apart."""
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def advance_universal(
     x: Array, y: Array, mu: Array, limit: float, steps: int, diverged_step: Integers
 ) -> None:
@@ -61,7 +63,7 @@ def advance_universal(
         _advance_group(x[first:last], y[first:last], mu[first:last], limit, steps, diverged_step[first:last])
 
 
-@njit(cache=True)
+@compiled()
 def _advance_group(x: Array, y: Array, mu: Array, limit: float, steps: int, diverged_step: Integers) -> None:
     """Advance one group of orbits; a diverged one rests at the origin, a fixed point, until the end."""
     count = x.size
@@ -90,7 +92,7 @@ def _advance_group(x: Array, y: Array, mu: Array, limit: float, steps: int, dive
             x[lane], y[lane] = here_x[lane], here_y[lane]
 
 
-@njit(cache=True)
+@compiled()
 def _last_before(x: float, y: float, mu: float, limit: float) -> tuple[int, float, float]:
     """The step within a block at which an orbit diverges, and the point before it."""
     step, last_x, last_y = 0, x, y
@@ -102,7 +104,7 @@ def _last_before(x: float, y: float, mu: float, limit: float) -> tuple[int, floa
     return step, last_x, last_y
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def record_universal(
     x: Array, y: Array, mu: Array, limit: float, seen_x: Array, seen_y: Array, diverged_step: Integers
 ) -> None:
@@ -127,7 +129,7 @@ def record_universal(
                 here_y = 0.0
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def measure_exponents(
     x: Array, y: Array, mu: Array, limit: float, growth: Array, diverged_step: Integers, stretch: int
 ) -> None:
@@ -153,7 +155,7 @@ def measure_exponents(
             )
 
 
-@njit(cache=True)
+@compiled()
 def _measure_one(x: Array, y: Array, mu: float, limit: float, growth: Array, stretch: int) -> int:
     """One orbit's exponents; the step at which it diverged, or -1.
 
@@ -189,7 +191,7 @@ def _measure_one(x: Array, y: Array, mu: float, limit: float, growth: Array, str
     return -1
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def find_fates(
     x: Array, y: Array, mu: float, limit: float, tolerance: float, outcome: Integers, steps: Integers
 ) -> None:
@@ -213,7 +215,7 @@ def find_fates(
         )
 
 
-@njit(cache=True)
+@compiled()
 def _find_fate(
     x: float, y: float, mu: float, limit: float, tolerance: float, most: int
 ) -> tuple[float, float, int, int]:
@@ -239,7 +241,7 @@ def _find_fate(
     return x, y, OTHER_FATE, most
 
 
-@njit(cache=True)
+@compiled()
 def planar_orbit(
     a: float, p: float, coupling: float, target_norm: float, rate: float, limit: float, orbit: Array
 ) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from .compiling import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +22,7 @@ _TINY = 1e-150
 """Residuals below this count as zero: their squares are, and arithmetic on subnormal numbers is slow."""
 
 
-@njit(parallel=True, cache=True, fastmath=_REORDER)
+@compiled(parallel=True, fastmath=_REORDER)
 def advance_heads(
     w: Array,
     e: Array,
@@ -60,7 +62,7 @@ def advance_heads(
             )
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _advance_head(
     w: Array,
     e: Array,
@@ -107,7 +109,7 @@ def _advance_head(
     v[0], leak[0] = norm, leaked
 
 
-@njit(parallel=True, cache=True, fastmath=_REORDER)
+@compiled(parallel=True, fastmath=_REORDER)
 def advance_factored(
     neurons: Array,
     target: Array,
@@ -147,7 +149,7 @@ def advance_factored(
             )
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _advance_factor(
     neurons: Array,
     target: Array,

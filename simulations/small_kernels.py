@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
+from .compiling import compiled
 from .vector_kernels import LANES, add, fma, lanes_within, load_vector, mul, splat, store_vector
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
-@njit(cache=True)
+@compiled()
 def aligned(size: int) -> Array:
     """Zeros that begin on a cache line, so that no vector lies across two."""
     raw = np.zeros(size + LANES)
@@ -23,7 +23,7 @@ def aligned(size: int) -> Array:
     return raw[begin : begin + size]
 
 
-@njit(cache=True)
+@compiled()
 def advance_lanes(
     w: Array,
     e: Array,
@@ -86,14 +86,14 @@ def advance_lanes(
             _fill_from_lane(triangle, e[lane], lane)
 
 
-@njit(cache=True)
+@compiled()
 def _mark(gone: int, step: int, diverged_step: NDArray[np.int64]) -> None:
     for lane in range(diverged_step.size):
         if gone >> lane & 1:
             diverged_step[lane] = step
 
 
-@njit(cache=True)
+@compiled()
 def _copy_lane(e: Array, triangle: Array, lane: int) -> None:
     at = lane
     for i in range(e.shape[0]):
@@ -102,7 +102,7 @@ def _copy_lane(e: Array, triangle: Array, lane: int) -> None:
             at += LANES
 
 
-@njit(cache=True)
+@compiled()
 def _fill_from_lane(triangle: Array, e: Array, lane: int) -> None:
     at = lane
     for i in range(e.shape[0]):
@@ -111,7 +111,7 @@ def _fill_from_lane(triangle: Array, e: Array, lane: int) -> None:
             at += LANES
 
 
-@njit(cache=True)
+@compiled()
 def _multiply_lanes(triangle: Array, r: Array, e_r: Array) -> None:
     """Products `e r` of every lane."""
     size, at = r.size, 0
@@ -126,7 +126,7 @@ def _multiply_lanes(triangle: Array, r: Array, e_r: Array) -> None:
         at += LANES
 
 
-@njit(cache=True)
+@compiled()
 def _update_lanes(triangle: Array, r: Array, z: Array, next_r: Array, e_r: Array) -> None:
     """Add `r z^T + z r^T` and multiply with the next residual."""
     size, at = r.size, 0

@@ -185,19 +185,19 @@ def finite(values: xr.DataArray) -> xr.DataArray:
     return values.copy(data=np.isfinite(values.to_numpy()))
 
 
-def finite_sizes(table: xr.DataArray, over: str, least: float = 0.0) -> xr.DataArray:
+def finite_sizes(table: xr.DataArray, over: str, least: float = 0.0, fewest: int = 2) -> xr.DataArray:
     """The part of a table at finite sizes from `least` on.
 
     Raises
     ------
     InputError
-        If fewer than two are left.
+        If fewer than `fewest` are left.
     """
     sizes = table[over].to_numpy()
     counted = np.isfinite(sizes) & (sizes >= least)
-    if counted.sum() < 2:
+    if counted.sum() < fewest:
         raise invalid(
-            f"number of finite {over}s that count", int(counted.sum()), accepted="at least 2",
+            f"number of finite {over}s that count", int(counted.sum()), accepted=f"at least {fewest}",
             remedy=f"add {over}s, or let narrower ones count" if least else f"add {over}s",
         )  # fmt: skip
     return table.isel({over: counted})

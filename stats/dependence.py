@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .resolution import Floor
+    from .verdicts import Interval
 
 SLOPE_TOLERANCE = 0.02
 """Log-log slope that counts as none: 4.7% for a factor ten of size."""
 
 INDEPENDENT, DEPENDS, _ = size_words("width")
 """Verdicts over the width, in words."""
+
+DIVERGING = (math.inf, math.inf)
+"""Interval that stands for a slope where the share of diverged runs depends on the size."""
 
 _NEIGHBOURS = 3
 """Sizes of a local slope, by which independence from some size on is shown."""
@@ -48,6 +52,10 @@ class SizeVerdict(NamedTuple):
     """Slopes over all sizes, as `size_slopes` gives them."""
     wide_slopes: xr.Dataset
     """Slopes over the sizes that the verdict rests on."""
+    family: tuple[Interval, ...] = ()
+    """Intervals of the slopes that decide: where independence is shown those of all slopes over neighbours,
+    each over all steps; where it is refuted that of the clearest step. Infinite where larger sizes diverge
+    more often, or less, and empty where nothing is decided."""
     over: str = "width"
     """Name of the size axis."""
 
@@ -129,15 +137,15 @@ def _judge_table(
     words = size_words(over)
     if trend_probability(broken) < TREND:  # larger networks diverge more often, or less
         sentence = f"{words.refuted}: {diverged_words(sizes, broken, over)}"
-        return SizeVerdict(REFUTED, sentence, None, every, every, over)
+        return SizeVerdict(REFUTED, sentence, None, every, every, (DIVERGING,), over)
     whole, aside = table.isel({over: ~broken.any(axis=1)}), _aside(table, broken)
     if whole.sizes[over] < 2:
         sentence = f"{words.undecided}: fewer than two {over}s are without diverged runs{aside}"
-        return SizeVerdict(UNDECIDED, sentence, None, every, every, over)
-    found, because, size, slopes = _judge_whole(whole, generator, tolerance, resamples)
+        return SizeVerdict(UNDECIDED, sentence, None, every, every, (), over)
+    found, because, size, slopes, family = _judge_whole(whole, generator, tolerance, resamples)
     since = "" if size is None else f" from {symbol(over)} = {size:g} on"
     sentence = f"{words.of(found)}{since}: {name} has {because}{aside}"
-    return SizeVerdict(found, sentence, size, every, slopes, over)
+    return SizeVerdict(found, sentence, size, every, slopes, family, over)
 
 
 def _aside(table: xr.DataArray, broken: NDArray[np.bool_]) -> str:
@@ -170,22 +178,6 @@ class TrainingVerdict(NamedTuple):
     """Verdict on the quantity."""
     change: SizeVerdict
     """Verdict on its largest change since the start."""
-
-    @property
-    def judgement(self) -> Judgement:
-        """Shown if both are; refuted if either is."""
-        return all_of((self.level.judgement, self.change.judgement))
-
-    @property
-    def verdict(self) -> str:
-        """The judgement in its own words."""
-        return size_words(self.level.over).of(self.judgement)
-
-    @property
-    def independent_from(self) -> float | None:
-        """Size from which on both are independent of it."""
-        found = (self.level.independent_from, self.change.independent_from)
-        return None if found[0] is None or found[1] is None else max(found[0], found[1])
 
     @property
     def sentences(self) -> tuple[str, str]:
@@ -270,35 +262,40 @@ def training_sentences(
 
 def _judge_whole(
     whole: xr.DataArray, generator: np.random.Generator, tolerance: float, resamples: int
-) -> tuple[Judgement, str, float | None, xr.Dataset]:
-    """Judgement on sizes without diverged runs, why, the size it holds from, and the slopes it rests on."""
+) -> tuple[Judgement, str, float | None, xr.Dataset, tuple[Interval, ...]]:
+    """Judgement on sizes without diverged runs, why, the size it holds from, and the slopes that decide."""
     over = str(whole.dims[0])
-    start, failed = _descend(whole, generator, tolerance, resamples)
+    start, failed, shown = _descend(whole, generator, tolerance, resamples)
     wide = table_slopes(whole.isel({over: slice(start, None)}), generator, over=over, resamples=resamples)
     if start is None and failed is not None:
         found, slopes = _without_independence(failed, wide, tolerance)
-        words = f"{_words(slopes, _clearest(slopes) if found == REFUTED else None)} {_range(slopes)}"
-        reason = "" if found == REFUTED else f"; the interval is not within ±{tolerance:g}, add seeds"
-        return found, words + reason, None, slopes
+        if found == REFUTED:
+            step = clearest(slopes)
+            ends = float(slopes["family_lower"][step]), float(slopes["family_upper"][step])
+            return found, f"{_words(slopes, step)} {_range(slopes)}", None, slopes, (ends,)
+        reason = f"the interval is not within ±{tolerance:g}, add seeds"
+        return found, f"{_words(slopes)} {_range(slopes)}; {reason}", None, slopes, ()
     below = "" if failed is None else f"; not shown {_range(failed)}: {_words(failed)}"
-    return SHOWN, _words(wide) + below, float(wide.attrs["least_size"]), wide
+    return SHOWN, _words(wide) + below, float(wide.attrs["least_size"]), wide, shown
 
 
 def _descend(
     whole: xr.DataArray, generator: np.random.Generator, tolerance: float, resamples: int
-) -> tuple[int | None, xr.Dataset | None]:
-    """Index of the smallest size from which on no local slope fails, and the slopes that failed."""
+) -> tuple[int | None, xr.Dataset | None, tuple[Interval, ...]]:
+    """Index of the smallest size from which on no local slope fails, the one that failed, other intervals."""
     over = str(whole.dims[0])
     count = min(_NEIGHBOURS, whole.sizes[over])
     shown = None
+    intervals: list[Interval] = []
     for start in range(whole.sizes[over] - count, -1, -1):
         part = whole.isel({over: slice(start, start + count)})
         local = table_slopes(part, generator, over=over, resamples=resamples)
         entered = bool((local["sizes"] == count).all())
         if not entered or all_of(_judged_steps(local, tolerance)) != SHOWN:
-            return shown, local
+            return shown, local, tuple(intervals)
         shown = start
-    return shown, None
+        intervals.append((float(local["family_lower"].min()), float(local["family_upper"].max())))
+    return shown, None, tuple(intervals)
 
 
 def _judged_steps(slopes: xr.Dataset, tolerance: float) -> list[Judgement]:
@@ -317,28 +314,31 @@ def _without_independence(
     return UNDECIDED, local
 
 
-def _clearest(slopes: xr.Dataset) -> int:
+def clearest(slopes: xr.Dataset) -> int:
     """Index of the step whose interval is farthest from zero."""
     return int(np.nanargmax(np.maximum(slopes["family_lower"].values, -slopes["family_upper"].values)))
+
+
+def farthest(slopes: xr.Dataset) -> int:
+    """Index of the step whose interval reaches farthest."""
+    return int(np.nanargmax(np.maximum(-slopes["family_lower"].values, slopes["family_upper"].values)))
 
 
 def _words(slopes: xr.Dataset, index: int | None = None) -> str:
     """The slope at a step, by default where its interval reaches farthest."""
     over = slopes.attrs["over"]
-    reach = np.maximum(-slopes["family_lower"].to_numpy(), slopes["family_upper"].to_numpy())
     if not np.isfinite(slopes["slope"].to_numpy()).any():
         return f"fewer than two {over}s with positive, resolved values"
-    one = slopes.isel({STEP: int(np.nanargmax(reach)) if index is None else index})
+    one = slopes.isel({STEP: farthest(slopes) if index is None else index})
     values = {name: float(one[name]) for name in ("slope", "family_lower", "family_upper", "change")}
     interval = (
         f"95% {values['family_lower']:+.3f} to {values['family_upper']:+.3f}"
         if math.isfinite(values["family_lower"])
         else "too few seeds for an interval"
     )
-    return (
-        f"slope {values['slope']:+.3f} at step {int(one[STEP])} ({interval}; "
-        f"{100 * values['change']:+.3g}% for ten times the {over})"
-    )
+    at = f" at step {int(one[STEP])}" if STEP in one.coords else ""
+    change = f"{100 * values['change']:+.3g}% for ten times the {over}"
+    return f"slope {values['slope']:+.3f}{at} ({interval}; {change})"
 
 
 def _range(slopes: xr.Dataset) -> str:

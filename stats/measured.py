@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -53,6 +54,28 @@ class Statistic(Protocol):
         self, generator: np.random.Generator, *measured: Measured, window: Window = THROUGHOUT
     ) -> Estimate:
         """The number with its interval, over a window of steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverSizes:
+    """What statistics of one quantity over sizes, seeds and steps share.
+
+    Attributes
+    ----------
+    over
+        Name of the size axis.
+    resamples
+        Number of bootstrap resamples of the runs.
+    """
+
+    over: str = "width"
+    resamples: int = 2000
+    series = 1
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """Axes that the values must have."""
+        return self.over, SEED, STEP
 
 
 class Runs(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from .coordinates import RATE, SEED, STEP, finite_sizes, symbol
 from .estimates import Estimate, interval_words, undetermined
-from .measured import THROUGHOUT, Measured, diverged_runs, undiverged_sizes, windowed
+from .measured import THROUGHOUT, Measured, OverSizes, diverged_runs, undiverged_sizes, windowed
 from .over_time import POINTS, SPAN, growth
 from .resampling import UNBOUNDED, family_reach, resample_means, unbiased
 from .resolution import rounding_floor
@@ -34,20 +34,16 @@ FINAL = Last()
 """Measurements whose mean is the final value of a run."""
 
 
-@dataclass(frozen=True)
-class SlopeOnSize:
+@dataclass(frozen=True, kw_only=True)
+class SlopeOnSize(OverSizes):
     """Slope of log value on log size at every step inside the window, by intervals that hold at all at once.
 
     Attributes
     ----------
-    over
-        Name of the size axis.
     averaged
         Take one slope, of each run's mean over the window, instead of one at every step.
     least
         Smaller sizes do not count.
-    resamples
-        Number of bootstrap resamples.
 
     Notes
     -----
@@ -55,16 +51,8 @@ class SlopeOnSize:
     the size, and where a value inside the window is zero, negative or below rounding.
     """
 
-    over: str = "width"
     averaged: bool = False
     least: float = 0.0
-    resamples: int = 2000
-    series = 1
-
-    @property
-    def keep(self) -> tuple[str, ...]:
-        """Axes that the values must have."""
-        return self.over, SEED, STEP
 
     def __call__(
         self, generator: np.random.Generator, *measured: Measured, window: Window = THROUGHOUT
@@ -72,9 +60,12 @@ class SlopeOnSize:
         """The slope at the step whose interval reaches farthest, and the intervals of all steps."""
         (one,) = measured
         runs = windowed(one, self.keep, window)
-        table = finite_sizes(runs.table, self.over, self.least)
         if runs.open:
             return undetermined(runs.open)
+        sizes = runs.table[self.over].to_numpy()
+        if (np.isfinite(sizes) & (sizes >= self.least)).sum() < 2:
+            return undetermined(f"fewer than two finite {self.over}s from {self.least:g} on")
+        table = finite_sizes(runs.table, self.over, self.least)
         table, left_out, reason = undiverged_sizes(table, one.diverged_step, self.over)
         if reason or table.sizes[self.over] < 2:
             return undetermined(reason or f"fewer than two {self.over}s without diverged runs: {left_out}")
@@ -88,7 +79,8 @@ class SlopeOnSize:
         far = int(np.argmax([max(-low, high) for low, high in family]))
         value, step = float(slopes["slope"][far]), slopes[STEP].to_numpy()[far]
         at = window.words if self.averaged else f"at step {step:g}, {window.words}"
-        words = f"slope on {self.over} {value:+.3f} ({interval_words(family[far])}) {at}"
+        since = f" from {symbol(self.over)} = {self.least:g} on" if self.least else ""
+        words = f"slope on {self.over}{since} {value:+.3f} ({interval_words(family[far])}) {at}"
         return Estimate(value, family[far], "1", words + (f"; {left_out}" if left_out else ""), family)
 
     def _inside(self, table: xr.DataArray, inside: xr.DataArray) -> xr.DataArray:
@@ -98,36 +90,24 @@ class SlopeOnSize:
         return table.isel({STEP: np.flatnonzero(common_steps(own).to_numpy())})
 
 
-@dataclass(frozen=True)
-class Mean:
+@dataclass(frozen=True, kw_only=True)
+class Mean(OverSizes):
     """Mean over runs of each run's mean over the window, by intervals that hold for all sizes at once.
 
     Attributes
     ----------
-    over
-        Name of the size axis.
     unit
         Unit of the values.
     level
         Confidence level of the intervals.
-    resamples
-        Number of bootstrap resamples.
 
     Notes
     -----
     Diverged runs are treated as by `SlopeOnSize`.
     """
 
-    over: str = "width"
     unit: str = "1"
     level: float = 0.95
-    resamples: int = 2000
-    series = 1
-
-    @property
-    def keep(self) -> tuple[str, ...]:
-        """Axes that the values must have."""
-        return self.over, SEED, STEP
 
     def __call__(
         self, generator: np.random.Generator, *measured: Measured, window: Window = THROUGHOUT
@@ -148,18 +128,14 @@ class Mean:
         return Estimate(value, interval, self.unit, words + (f"; {left_out}" if left_out else ""), family)
 
 
-@dataclass(frozen=True)
-class ExponentInTime:
+@dataclass(frozen=True, kw_only=True)
+class ExponentInTime(OverSizes):
     """Exponent in time of the mean over runs at each size, by intervals that hold for all sizes at once.
 
     Attributes
     ----------
-    over
-        Name of the size axis.
     span, points
         Least ratio of the window's last step to its first, and least number of measurements.
-    resamples
-        Number of bootstrap resamples.
 
     Notes
     -----
@@ -167,16 +143,8 @@ class ExponentInTime:
     local exponents at both ends of the window.
     """
 
-    over: str = "width"
     span: float = SPAN
     points: int = POINTS
-    resamples: int = 2000
-    series = 1
-
-    @property
-    def keep(self) -> tuple[str, ...]:
-        """Axes that the values must have."""
-        return self.over, SEED, STEP
 
     def laws(
         self, generator: np.random.Generator, measured: Measured, window: Window = THROUGHOUT
@@ -211,19 +179,15 @@ class ExponentInTime:
         return Estimate(value, interval, "1", f"exponent in time {listed}, {window.words}", family)
 
 
-@dataclass(frozen=True)
-class Drift:
+@dataclass(frozen=True, kw_only=True)
+class Drift(OverSizes):
     """Factors of two that the best learning rate moves by when the size doubles: `transfer_verdict`.
 
     Attributes
     ----------
-    over
-        Name of the size axis.
     tolerance
         Factors of two that count as none; a move beyond it between two neighbouring sizes takes the place of
         the drift over all sizes.
-    resamples
-        Number of bootstrap resamples.
 
     Notes
     -----
@@ -231,10 +195,7 @@ class Drift:
     statistic is open where the best rates of fewer than three sizes lie within the grid, or with one seed.
     """
 
-    over: str = "width"
     tolerance: float = DRIFT
-    resamples: int = 2000
-    series = 1
 
     @property
     def keep(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from .coordinates import RATE, SEED, STEP, checked_table, finite_sizes, require_
 from .divergence import counts_by_size
 from .estimates import Estimate, interval_words, undetermined
 from .lines import slope_weights
-from .measured import THROUGHOUT, Measured, diverged_runs, missing_runs
+from .measured import THROUGHOUT, Measured, OverSizes, diverged_runs, missing_runs
 from .power_laws import power_law_fit
 from .windows import arrived
 
@@ -26,18 +26,14 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class ArrivalTime:
+@dataclass(frozen=True, kw_only=True)
+class ArrivalTime(OverSizes):
     """Exponent in size of the steps until the sharpness is at a part of the edge of stability.
 
     Attributes
     ----------
-    over
-        Name of the size axis.
     part
         Share of the edge at which a run has arrived.
-    resamples
-        Number of bootstrap resamples.
 
     Notes
     -----
@@ -47,15 +43,7 @@ class ArrivalTime:
     before they arrive, and where runs are at the edge from the start.
     """
 
-    over: str = "width"
     part: float = 0.9
-    resamples: int = 2000
-    series = 1
-
-    @property
-    def keep(self) -> tuple[str, ...]:
-        """Axes that the sharpness must have."""
-        return self.over, SEED, STEP
 
     def __call__(
         self, generator: np.random.Generator, *measured: Measured, window: Window = THROUGHOUT

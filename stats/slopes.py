@@ -117,7 +117,7 @@ def table_slopes(
     found |= _intervals(slope, logs, weights, generator, resamples=resamples, level=level)
     return xr.Dataset(
         {quantity: (STEP, part) for quantity, part in found.items()},
-        {STEP: table[STEP].to_numpy() if STEP in table.coords else [0]},
+        {STEP: table[STEP].to_numpy()} if STEP in table.coords else {},
         {"over": over, "least_size": float(sizes[0]), "greatest_size": float(sizes[-1])},
     )
 

@@ -378,11 +378,11 @@ def test_a_refuted_claim_is_exit_code_1(
 def test_a_figure_is_written_with_what_produced_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    code, out, _ = run(capsys, "figure", "portrait", "--output", str(tmp_path), "--json")
+    code, out, _ = run(capsys, "figure", "10", "--scale", "smoke", "--output", str(tmp_path), "--json")
     document = json.loads(out)
     assert code == 0
     assert [Path(file).suffix for file in document["files"]] == [".pdf", ".png", ".json"]
-    beside = json.loads((tmp_path / "figure-portrait.json").read_text())
+    beside = json.loads((tmp_path / "figure-10.json").read_text())
     assert beside["verdict"] == document["verdict"]
     assert beside["versions"]["superconsistency"]
 

@@ -50,16 +50,22 @@ def carry_out(section: str, package: Path) -> list[str]:
         lines.insert(places[0] + 1, block["code"])
         path.write_text("".join(lines))
     (commands,) = COMMANDS.findall(section)
+    return [run(["-m", *shlex.split(command)], package) for command in commands.strip().splitlines()]
+
+
+def run(arguments: list[str], package: Path) -> str:
+    """Run Python with a copy of the package; returns what it prints."""
     environment = os.environ | {"PYTHONPATH": str(package.parent)}
-    printed = []
-    for command in commands.strip().splitlines():
-        words = [sys.executable, "-m", *shlex.split(command)]
-        done = subprocess.run(
-            words, capture_output=True, text=True, check=False, cwd=package.parent, env=environment
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        printed.append(done.stdout)
-    return printed
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=package.parent,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -68,12 +74,28 @@ def carry_out(section: str, package: Path) -> list[str]:
         ("A new parametrization", "final loss"),
         ("A new network", "final loss"),
         ("A new quantity", "ntk_trace"),
-        ("A new figure", "the sharpness nears the edge"),
         ("A new claim", "1 claims: 1 verified"),
     ],
 )
 def test_a_recipe_works_in_a_copy_of_the_package(title: str, words: str, package: Path) -> None:
     assert words in carry_out(SECTIONS[title], package)[0]
+
+
+def test_a_new_figure_is_in_the_list_of_figures_the_report_the_ledger_and_the_smoke_tests(
+    package: Path,
+) -> None:
+    section = SECTIONS["A new figure"].replace("--scale smoke", "--scale smoke --json")
+    carry_out(section, package)
+    assert "Sharpness of SimpleConvNet under μP" in (package.parent / "report.html").read_text()
+    assert "momentum" in run(["-m", "superconsistency", "figure"], package)
+    listed = (
+        "from pathlib import Path\n"
+        "from superconsistency.claims import experiment_entries\n"
+        "from superconsistency.experiments import EXPERIMENTS\n"
+        "found = [one for one in experiment_entries(Path('figures')) if one.experiment == 'momentum']\n"
+        "print('momentum' in EXPERIMENTS, len(found), 'not run' in {one.verdict for one in found})\n"
+    )
+    assert run(["-c", listed], package) == "True 2 False\n"  # the smoke tests go through EXPERIMENTS
 
 
 def test_every_recipe_is_tested_and_a_figure_takes_at_most_sixty_lines() -> None:

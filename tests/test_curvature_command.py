@@ -26,17 +26,12 @@ from superconsistency.neural.curvature import (
 from superconsistency.neural.curvature.estimates import CERTIFIED
 from superconsistency.neural.loading import build_model, load_batch
 
-MODELS = """
-import torch
-from torch import nn
+from .user_file import USER_FILE
 
-def model():
-    print("noise on stdout")
-    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)).double()
-
+MODELS = f"""{USER_FILE}
 def sgd():
     made = model()
-    groups = [{"params": made[0].parameters(), "lr": 0.2}, {"params": made[2].parameters(), "lr": 0.05}]
+    groups = [{{"params": made[0].parameters(), "lr": 0.2}}, {{"params": made[2].parameters(), "lr": 0.05}}]
     return made, torch.optim.SGD(groups, momentum=0.5)
 
 def others():
@@ -59,20 +54,6 @@ def stepped():
     nn.functional.cross_entropy(made(inputs.double()), targets).backward()
     optimizer.step()
     return made, optimizer
-
-def warming():
-    made = model()
-    optimizer = torch.optim.SGD(made.parameters(), lr=0.1)
-    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 10)
-    return made, optimizer
-
-class Language(nn.Module):
-    def __init__(self, tokens):
-        super().__init__()
-        self.word, self.read = nn.Embedding(tokens, 4), nn.Linear(4, tokens)
-
-    def forward(self, tokens):
-        return {"logits": self.read(torch.tanh(self.word(tokens))), "other": tokens}
 
 def small_language():
     return Language(100)

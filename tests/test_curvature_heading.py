@@ -9,13 +9,9 @@ from typing import Any
 import pytest
 from superconsistency.cli import main
 
-MODELS = """
-import torch
-from torch import nn
+from .user_file import USER_FILE
 
-def model():
-    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)).double()
-
+MODELS = f"""{USER_FILE}
 def first_adam():
     made = model()
     return made, torch.optim.AdamW(made.parameters(), lr=0.01)
@@ -27,20 +23,6 @@ def rmsprop():
 def decaying():
     made = model()
     return made, torch.optim.SGD(made.parameters(), lr=0.1, weight_decay=0.5)
-
-def warming():
-    made = model()
-    optimizer = torch.optim.SGD(made.parameters(), lr=0.1)
-    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 10)
-    return made, optimizer
-
-class Language(nn.Module):
-    def __init__(self, tokens):
-        super().__init__()
-        self.word, self.read = nn.Embedding(tokens, 4), nn.Linear(4, tokens)
-
-    def forward(self, tokens):
-        return {"logits": self.read(torch.tanh(self.word(tokens))), "other": tokens}
 
 def language():
     return Language(256)

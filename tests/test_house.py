@@ -26,47 +26,39 @@ ROOT = Path(__file__).parent.parent
 PACKAGE_MODULES = read_package(ROOT)
 
 NAMED_BY_ITS_USERS = "the name under which its users know it"
-LATENT = "an analysis of the latent system, which becomes an experiment"
 
 HIDING = {
     "cli.curvature.curvature": NAMED_BY_ITS_USERS,
-    "cli.ensembles.error_bars": LATENT,
+    "cli.ensembles.error_bars": NAMED_BY_ITS_USERS,
     "cli.explore.explore": NAMED_BY_ITS_USERS,
-    "cli.plane.bifurcation": LATENT,
-    "cli.plane.portrait": LATENT,
+    "cli.plane.bifurcation": NAMED_BY_ITS_USERS,
+    "cli.plane.portrait": NAMED_BY_ITS_USERS,
     "cli.report.report": NAMED_BY_ITS_USERS,
-    "cli.width.deviation": LATENT,
-    "cli.width.optimum": LATENT,
-    "figures.bifurcation.bifurcation": LATENT,
-    "figures.edge.edge": LATENT,
-    "figures.fluctuations.error_bars": LATENT,
-    "figures.phase_plane.portrait": LATENT,
-    "figures.width.deviation": LATENT,
-    "figures.width.optimum": LATENT,
+    "cli.width.deviation": NAMED_BY_ITS_USERS,
+    "cli.width.optimum": NAMED_BY_ITS_USERS,
+    "cli.width.width_check": NAMED_BY_ITS_USERS,
     "neural.parametrize.plan.parametrize": NAMED_BY_ITS_USERS,
+    "simulations.optimum.best_rates": "what the analysis of that name runs",
     "stats.fast_transfer.fast_transfer": "for the transfer rows of figures, and for the audit",
     "theory.parametrization.parametrization": NAMED_BY_ITS_USERS,
 }
 """Functions with the name of a module, with the reason."""
 
 REPEATED = {
-    "bifurcation": LATENT,
+    "ANALYSIS": "each module of `runner.analyses` has one",
     "coordinate_check": "a command, and the function that it calls",
-    "deviation": LATENT,
-    "error_bars": LATENT,
-    "optimum": LATENT,
-    "portrait": LATENT,
     "simulate": "a command, and the function that it calls",
     "verify": "a command, and the function that it calls",
-    "width_check": LATENT,
 }
 """Public names that several modules define, with the reason."""
 
 CALLED_FROM_OUTSIDE = {
+    "cli.help_texts.ListingCommand.format_help": "called by Typer",
     "neural.data.cifar._BatchUnpickler.find_class": "called by pickle",
     "neural.data.cifar._BatchUnpickler.persistent_load": "called by pickle",
     "stats.fast_transfer.fast_transfer": "for the transfer rows of figures, and for the audit",
     "stats.slopes.SizeDependence.fair_interval": "a property of a public result",
+    "simulations.edge.approach_edge": "for scripts; the experiment runs its networks in groups",
     "simulations.vector_kernels._VectorModel": "registered with Numba by its decorator",
     "theory.symbolic.core.Derivation._repr_markdown_": "called by Jupyter",
 }

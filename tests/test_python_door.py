@@ -12,7 +12,7 @@ import superconsistency as sc
 import torch
 import xarray as xr
 from superconsistency.errors import InputError
-from superconsistency.figures import FigureSettings
+from superconsistency.experiments.gallery import FigureSettings
 from superconsistency.neural.data.synthetic import gaussian_regression
 
 if TYPE_CHECKING:

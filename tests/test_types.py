@@ -71,7 +71,7 @@ def _classes() -> dict[str, Any]:
         "neural",
         "neural.coordinates",
         "claims",
-        "figures",
+        "experiments.gallery",
         "theory.generalised",
     )
     modules = [importlib.import_module(f"superconsistency.{home}") for home in homes]

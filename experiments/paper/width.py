@@ -5,16 +5,17 @@ from __future__ import annotations
 from ..base import LAPTOP, PAPER, SMOKE, Arm, Experiment, Setup, Statement, over
 from ..criteria import (
     FALLS_WITH_SIZE,
-    FREE_OF_SIZE,
     GROWS,
     MOVES,
     NEARS_THE_EDGE,
     NOT_FREE_OF_SIZE,
     SHRINKS,
     TRANSFERS,
+    free_of_width,
 )
 from ..panels import BestRate, Curves, Laws
 from ..series import LAST, Series
+from ..tables import FiniteSize
 from .scales import EPOCH, TINY
 
 _MUP, _NTP = Series("μP", "sharpness", {"learning_rate": LAST}), Series("NTP", "sharpness")
@@ -84,7 +85,9 @@ FIGURE_1 = Experiment(
         ),
     },
     claims=(
-        Statement("the sharpness does not depend on width", FREE_OF_SIZE, (_MUP,), None, "super consistent"),
+        Statement(
+            "the sharpness does not depend on width", free_of_width(128), (_MUP,), None, "super consistent"
+        ),
         Statement("the sharpness nears the edge", NEARS_THE_EDGE, (_MUP.pick("sharpness_over_edge"),)),
         Statement(
             "the loss depends on width", FALLS_WITH_SIZE, (_MUP.pick("loss"),), None, "wider is better"
@@ -101,6 +104,7 @@ FIGURE_1 = Experiment(
         ),
         (Curves((_NTP,), edge=True), Curves((_NTP.pick("loss"),), log=False), BestRate((_NTP_LOSS,))),
     ),
+    tables=(FiniteSize((_MUP,)),),
 )
 
 _SPECTRUM = Series("μP", "sharpness")
@@ -128,7 +132,9 @@ FIGURE_2 = Experiment(
         ),
     },
     claims=(
-        Statement("the sharpness does not depend on width", FREE_OF_SIZE, (_SPECTRUM,), None, "consistent"),
+        Statement(
+            "the sharpness does not depend on width", free_of_width(32), (_SPECTRUM,), None, "consistent"
+        ),
         Statement(
             "the kernel's largest eigenvalue depends on width", NOT_FREE_OF_SIZE,
             (_SPECTRUM.pick("ntk_sharpness"),), None, "accumulates finite-size effects",
@@ -148,10 +154,12 @@ FIGURE_2 = Experiment(
             ),
         ),
     ),
+    tables=(FiniteSize((_SPECTRUM,)),),
 )  # fmt: skip
 
 _DISTANCE = Series("μP", "distance_of_sharpness")
-_LATE = "0+1+2+4+7+13+25+47+88+167+212+269+318+384"
+_LATE = "0+1+2+4+7+13+25+47+88+130+170+212+269+340+430+540+650+768"
+"""Steps: widths arrive at the edge between 130 and 220, and a law in time needs three times as many."""
 
 FIGURE_3 = Experiment(
     "3",
@@ -162,7 +170,7 @@ FIGURE_3 = Experiment(
         SMOKE: Setup(TINY),
         LAPTOP: Setup(
             {
-                "width": over(8, 16, 32, 128), "seed": over(0, 1, 2, 3), "steps": 384, "measure_at": _LATE,
+                "width": over(8, 16, 32, 64), "seed": over(0, 1, 2, 3), "steps": 768, "measure_at": _LATE,
                 "hessian_examples": 64, "evaluation_examples": 512,
             }
         ),

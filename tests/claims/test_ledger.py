@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import xarray as xr
 from superconsistency.claims import (
@@ -17,13 +17,16 @@ from superconsistency.claims import (
     Kind,
     Settings,
     Verdict,
+    experiment_entries,
     failed_entries,
     to_markdown,
     verify,
 )
-from superconsistency.claims import networks as network_claims
 from superconsistency.claims.checks import compared, corrected, derivation_of
-from superconsistency.claims.ledger import Correction, Table
+from superconsistency.claims.ledger import Correction
+from superconsistency.experiments import EXPERIMENTS, Experiment, running
+from superconsistency.experiments.running import empty
+from superconsistency.records.tables import Table
 from superconsistency.theory.symbolic import moments
 from superconsistency.theory.symbolic.published_formulas import PUBLISHED_FORMULAS, Law, theorem_5_1_formula
 
@@ -238,16 +241,23 @@ def test_wrong_moments_refute_proposition_c_1(monkeypatch: pytest.MonkeyPatch) -
     assert check("proposition-c.1") is Verdict.REFUTED
 
 
-def fake_record(exponent: float, *, diverged: bool = False) -> xr.Dataset:
-    """A record whose sharpness goes as a power of width."""
-    widths = np.array([32.0, 64.0, 128.0])
-    values = np.broadcast_to((widths**exponent)[:, None, None, None], (3, 1, 2, 4)).copy()
-    if diverged:
-        values[0, 0, 0] = np.nan
-    coordinates = {"width": widths, "learning_rate": [0.5], "seed": [0, 1], "step": range(4)}
-    return xr.Dataset(
-        {"sharpness": (("width", "learning_rate", "seed", "step"), values)}, coordinates, {"data_hash": "0"}
-    )
+def trained_to(exponent: float, *, diverged: bool = False) -> Callable[..., dict[str, xr.Dataset]]:
+    """In place of training: runs whose sharpness goes as a power of width."""
+
+    def run(experiment: Experiment, scale: str, *_: object, **__: object) -> dict[str, xr.Dataset]:
+        found = {}
+        for name, planned in empty(experiment, scale).items():
+            runs = planned.load()
+            law = (runs["width"] ** exponent).broadcast_like(runs["sharpness"])
+            runs["sharpness"] = law.transpose(*runs["sharpness"].dims)
+            runs["completed"] = xr.ones_like(runs["completed"])
+            if diverged:
+                runs["diverged_step"][{"width": 0}] = 1
+                runs["sharpness"] = runs["sharpness"].where(runs["diverged_step"] < 0)
+            found[name] = runs
+        return found
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -262,13 +272,34 @@ def fake_record(exponent: float, *, diverged: bool = False) -> xr.Dataset:
 def test_width_claims_follow_the_measured_sharpness(
     name: str, exponent: float, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network_claims, "_trained", lambda *_: fake_record(exponent))
+    monkeypatch.setattr(running, "run", trained_to(exponent))
     assert check(name) is verdict
 
 
 def test_no_width_claim_is_made_from_diverged_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_claims, "_trained", lambda *_: fake_record(0.0, diverged=True))
+    monkeypatch.setattr(running, "run", trained_to(0.0, diverged=True))
     assert check("mup-sharpness-width-free") is Verdict.NOT_RUN
+
+
+def test_every_claim_of_every_experiment_is_in_the_ledger_with_the_verdict_of_its_kept_figure(
+    tmp_path: Path,
+) -> None:
+    every = [(one.name, claim.name) for one in EXPERIMENTS.values() for claim in one.claims]
+    assert [(entry.experiment, entry.claim) for entry in experiment_entries()] == every
+    assert {entry.verdict for entry in experiment_entries(tmp_path)} == {"not run"}
+    first, second, *_ = EXPERIMENTS["1"].claims
+    kept = {first.name: "as published", second.name: "splendid", "another claim": "undecided"}
+    (tmp_path / "figure-1.json").write_text(json.dumps({"numbers": {"verdicts": kept}}))
+    (tmp_path / "figure-2.json").write_text("{")
+    entries = experiment_entries(tmp_path)
+    found = {entry.claim: entry for entry in entries if entry.experiment == "1"}
+    assert found[first.name].verdict == "as published"
+    assert found[first.name].command == "superconsistency figure 1"
+    assert {entry.verdict for entry in entries if entry.claim != first.name or entry.experiment != "1"} == {
+        "not run"
+    }
+    page = to_markdown([], "Title", entries)
+    assert f"| 1 | {first.name} | {first.published} | Noci et al. 2024, Figure 1 | as published |" in page
 
 
 def test_a_comparison_or_correction_without_its_grounds_is_refused() -> None:

@@ -28,7 +28,7 @@ from superconsistency.experiments import (
     experiment,
     over,
 )
-from superconsistency.experiments.criteria import FREE_OF_SIZE, GROWS, TRANSFERS, Criterion
+from superconsistency.experiments.criteria import GROWS, TRANSFERS, Criterion, free_of_width
 from superconsistency.experiments.drawing import draw
 from superconsistency.experiments.judging import claim_verdicts, judge
 from superconsistency.experiments.panels import Curves
@@ -63,8 +63,10 @@ def test_every_claim_says_what_is_claimed_and_every_panel_what_it_shows(name: st
     assert len({claim.name for claim in one.claims}) == len(one.claims) > 0
     assert all(panel.heading for row in one.panels for panel in row)
     assert set(one.scales) == {"smoke", "laptop", "paper"}
-    assert one.source.startswith("Noci et al. 2024, Figure")
+    assert one.source.startswith(("Noci et al. 2024, ", "beyond the paper"))
 
+
+FREE = free_of_width(0)
 
 TOY = Experiment(
     "toy", "A latent system", "Theorem 5.1",
@@ -77,12 +79,12 @@ TOY = Experiment(
             }
         )
     },
-    claims=(Statement("sharpness", FREE_OF_SIZE, (Series("μP", "sharpness", {"learning_rate": FIRST}),)),),
+    claims=(Statement("sharpness", FREE, (Series("μP", "sharpness", {"learning_rate": FIRST}),)),),
     panels=((Curves((Series("μP", "loss"),)),),),
 )  # fmt: skip
 
 
-def claiming(*series: Series, criterion: Criterion = FREE_OF_SIZE, each: str | None = None) -> Experiment:
+def claiming(*series: Series, criterion: Criterion = FREE, each: str | None = None) -> Experiment:
     return replace(TOY, claims=(Statement("claim", criterion, series, each),))
 
 

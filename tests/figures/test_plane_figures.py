@@ -3,16 +3,21 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from superconsistency.cli import plane as commands
 from superconsistency.errors import InputError
-from superconsistency.figures import FigureSettings, paper_style
-from superconsistency.figures.bifurcation import DOUBLING, bifurcation_figure, landmarks
-from superconsistency.figures.phase_plane import Layers, plane_portrait, portrait, portrait_universal
+from superconsistency.experiments import SMOKE
+from superconsistency.experiments.answering import Answer, ask
+from superconsistency.experiments.latent.bifurcation import BIFURCATION
+from superconsistency.experiments.latent.portrait import PORTRAIT, PORTRAIT_UNIVERSAL, portrait_of
+from superconsistency.experiments.running import Circumstances
+from superconsistency.figures import paper_style
 from superconsistency.figures.portrait import (
     PLANES,
     draw_basins,
@@ -25,8 +30,9 @@ from superconsistency.figures.portrait import (
 )
 from superconsistency.records import load_record
 from superconsistency.simulations import Ensemble, iterate, schedule, simulate
-from superconsistency.simulations.attractors import bifurcation_diagram
+from superconsistency.simulations.attractors import DOUBLING
 from superconsistency.simulations.basins import OrbitFate, find_outcomes
+from superconsistency.stats.verdicts import UNDECIDED
 from superconsistency.theory import (
     OBSERVABLES,
     PlanarMap,
@@ -208,79 +214,85 @@ def test_an_unknown_plane_is_refused(axes: Axes) -> None:
 
 @pytest.mark.usefixtures("_no_streams")
 def test_beyond_the_edge_the_portrait_rings_the_two_cycle() -> None:
-    with paper_style():
-        drawing = portrait(FigureSettings())
-    panels = drawing.figure.axes
+    panels = ask(PORTRAIT, SMOKE).draw().axes
     assert [len(_labelled(panel, "_cycle")) for panel in panels] == [0, 0, 1]
     (cycle,) = _labelled(panels[2], "_cycle")
     planar = _at(1.15)
     after = planar.step(PlanarState(*cycle.T))
     np.testing.assert_allclose(np.transpose(after)[::-1], cycle, rtol=1e-6)
-    assert drawing.numbers["near the edge: period"] == 1
-    assert "period 2" in drawing.verdict
 
 
 @pytest.mark.usefixtures("_no_streams")
-def test_the_universal_portrait_finds_the_ellipse_to_bound_the_basin() -> None:
+def test_a_portrait_has_one_legend_of_the_runs_and_of_all_that_is_drawn() -> None:
+    figure = ask(PORTRAIT_UNIVERSAL, SMOKE).draw()
+    (legend,) = figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words[:3] == ["$N = 16$", "$N = 64$", "$N = \\infty$"]
+    assert {"invariant ellipse", "stable minimizers", "unstable minimizers", "diverges"} <= set(words)
+    assert all(panel.get_legend() is None for panel in figure.axes)
+
+
+def _alone(
+    planar: PlanarMap, widths: tuple[int, ...] = (), *, plane: str = "ap", steps: int = 1
+) -> tuple[dict[str, Any], Figure]:
+    answer = ask(portrait_of(planar, widths, plane=plane, steps=steps, basins=False))
     with paper_style():
-        drawing = portrait_universal(FigureSettings())
-    shares = [value for name, value in drawing.numbers.items() if "the ellipse" in name]
-    assert len(shares) == 6
-    assert min(shares) == 1
+        figure = answer.draw()
+        figure.draw_without_rendering()
+    return {row[0]: row[1] for row in answer.document["tables"][0]["rows"]}, figure
 
 
 @pytest.mark.parametrize("name", PLANES)
-def test_a_portrait_past_divergence_with_diverging_networks_is_drawn(name: str, tmp_path: Path) -> None:
-    with paper_style():
-        drawing = plane_portrait(_at(2.2), Layers(name, (8, 64), steps=30, basins=False, ellipse=True))
-        drawing.figure.savefig(tmp_path / "portrait.pdf")
-    assert "past divergence" in drawing.verdict
-    assert math.isnan(drawing.numbers["final loss"])
+def test_a_portrait_past_divergence_with_diverging_networks_is_drawn(name: str) -> None:
+    numbers, _ = _alone(_at(2.2), (8, 64), plane=name, steps=30)
+    assert "past divergence" in numbers["place"]
+    assert "diverges at step" in numbers["comes to"]
+    assert math.isnan(numbers["final loss"])
+    assert "bounded share inside the ellipse" not in numbers
 
 
 @pytest.mark.usefixtures("_no_streams")
 @pytest.mark.parametrize("name", PLANES)
 @pytest.mark.parametrize(("dimension", "norm"), [(1, 0.01), (1, 3.0), (2000, 30.0)])
 def test_a_portrait_of_an_unusual_target_is_drawn(name: str, dimension: int, norm: float) -> None:
+    numbers, _ = _alone(_at(0.5, dimension, norm), plane=name)
+    assert numbers["mu"] == pytest.approx(0.5)
+
+
+def _diagram_figure(**given: float) -> tuple[Answer, Figure]:
+    settings = {"settle": 20_000, "average": 1024} | given
+    answer = ask(BIFURCATION, SMOKE, circumstances=Circumstances(given=settings))
     with paper_style():
-        drawing = plane_portrait(_at(0.5, dimension, norm), Layers(name, steps=1, basins=False))
-        drawing.figure.draw_without_rendering()
-    assert drawing.numbers["mu"] == pytest.approx(0.5)
+        figure = answer.draw()
+        figure.draw_without_rendering()
+    return answer, figure
 
 
 def test_a_diagram_shows_the_attractor_and_both_exponents_with_its_marks() -> None:
     planar = PlanarMap(20, 3.0, 1.0)
-    record = bifurcation_diagram(20, 3.0, factors=np.linspace(0.5, 2.0, 61).tolist(), settle=20_000)
-    with paper_style():
-        drawing = bifurcation_figure(record, planar)
-        drawing.figure.draw_without_rendering()
-    above, below = drawing.figure.axes
+    _, figure = _diagram_figure(points=61)
+    above, below = figure.axes
     shown = np.asarray(above.lines[0].get_ydata()).reshape(61, -1)
     np.testing.assert_allclose(shown[:20, -1], np.linspace(0.5, 1, 21)[:20], atol=0.01)
     marks = {float(np.asarray(line.get_xdata())[0]) for line in below.lines if line.get_linestyle() == ":"}
     assert marks == {1.0, DOUBLING, planar.divergence / planar.edge}
-    numbers = drawing.numbers
-    assert 1 <= numbers["first period two"] < numbers["first period four"] < numbers["first chaos"]
-    assert numbers["first divergence"] > numbers["divergence in closed form"]
-    assert "chaos" in drawing.verdict
 
 
-def test_a_diagram_below_the_edge_or_of_diverging_starts_only_is_drawn() -> None:
-    planar = PlanarMap(20, 3.0, 1.0)
-    for factors in ([0.3, 0.5], [2.5, 3.0]):
-        record = bifurcation_diagram(20, 3.0, factors=factors, settle=1000)
-        with paper_style():
-            bifurcation_figure(record, planar).figure.draw_without_rendering()
-    assert landmarks(record)["first divergence"] == 2.5
-    assert math.isnan(landmarks(record)["first chaos"])
+@pytest.mark.parametrize(("low", "high"), [(0.3, 0.5), (2.5, 3.0)])
+def test_a_diagram_below_the_edge_or_of_diverging_starts_only_is_drawn(low: float, high: float) -> None:
+    answer, _ = _diagram_figure(low=low, high=high, points=2, settle=1000)
+    rows = {row[0]: row[1] for row in answer.document["tables"][1]["rows"]}
+    assert rows["first divergence"] == ("not met" if low < 1 else 2.5)
+    assert rows["first chaos"] == "not met"
+    assert {finding.verdict for finding in answer.findings} == {UNDECIDED}
 
 
 def test_the_portrait_command_draws_and_says_what_it_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands.portrait(plane="gr", widths="8,inf", steps=5, figure=tmp_path / "p.png", as_json=True)
-    document = json.loads(capsys.readouterr().out)
-    assert document["numbers"]["mu"] == pytest.approx(0.8)
+    (table,) = json.loads(capsys.readouterr().out)["tables"]
+    assert dict(table["rows"])["mu"] == pytest.approx(0.8)
     assert (tmp_path / "p.png").stat().st_size > 0
     commands.portrait(widths="inf", steps=5, basins=False, figure=tmp_path / "p.svg")
     assert "below the edge" in capsys.readouterr().out
@@ -291,9 +303,11 @@ def test_the_bifurcation_command_keeps_draws_and_says_what_it_found(
 ) -> None:
     record, picture = tmp_path / "d.nc", tmp_path / "d.pdf"
     commands.bifurcation(points=7, output=record, figure=picture, as_json=True)
-    document = json.loads(capsys.readouterr().out)
-    assert document["diagram"]["data_vars"]["period"]["data"][:2] == [1, 1]
-    assert load_record(record).sizes["learning_rate"] == 7
+    periods, _ = json.loads(capsys.readouterr().out)["tables"]
+    assert [row[2] for row in periods["rows"]][:2] == [1, 1]
+    kept = load_record(record)
+    assert kept.sizes["factor"] == 7
+    assert kept.sizes["sample"] == 256
     assert picture.stat().st_size > 0
     commands.bifurcation(low=0.5, high=2.5, points=2)
     assert "diverged" in capsys.readouterr().out

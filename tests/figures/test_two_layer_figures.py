@@ -1,3 +1,5 @@
+"""What the drawings of the edge, of Figure 5 and of the error bars show; and the commands that draw them."""
+
 from __future__ import annotations
 
 import json
@@ -13,13 +15,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from superconsistency.cli.ensembles import edge_of_stability, error_bars
 from superconsistency.errors import InputError
-from superconsistency.figures import FigureSettings, save_drawing, two_layer
-from superconsistency.figures import edge as edge_figures
-from superconsistency.figures import fluctuations as fluctuation_figures
-from superconsistency.figures.style import paper_style
+from superconsistency.figures.edge import draw_approach, draw_final
+from superconsistency.figures.fluctuations import draw_bands, draw_deviations, draw_ratio, name_deviations
+from superconsistency.figures.two_layer import draw_hessian_parts
 from superconsistency.records import load_record
 from superconsistency.simulations.edge import approach_edge
-from superconsistency.theory import parametrization, uniform_target
+from superconsistency.simulations.error_bars import sample_error_bars
+from superconsistency.theory import IsotropicTarget
 from typer.testing import CliRunner
 
 
@@ -35,26 +37,6 @@ def _close() -> object:
     plt.close("all")
 
 
-def test_figure_5_finds_g_sharpening_at_every_width_under_mup_and_less_and_less_under_ntp(
-    tmp_path: Path,
-) -> None:
-    calls: list[tuple[float, float]] = []
-    with paper_style():
-        drawing = two_layer.figure_5(FigureSettings(on_progress=lambda *call: calls.append(call)))
-    slope, rise = "log-log slope of the excess over 1 on width", "final over initial, N = 1000"
-    assert abs(drawing.numbers["μP"][slope]) < 0.15
-    assert drawing.numbers["μP"][rise] > 4
-    assert -1.2 < drawing.numbers["NTP"][slope] < -0.6
-    assert 1 < drawing.numbers["NTP"][rise] < 1.05
-    assert f"{drawing.numbers['NTP'][rise]:.2f}-fold at N = 1000" in drawing.verdict
-    done, total = calls[-1]
-    assert done == total
-    paths = save_drawing(drawing, tmp_path / "figure")
-    kept = json.loads(paths[2].read_text())["configuration"]
-    assert kept["widths"] == [50, 100, 200, 500, 1000]
-    assert "Gaussian" in kept["data"]
-
-
 def test_an_arrow_is_the_mean_displacement_of_a_step(axes: Axes) -> None:
     dims = ("width", "seed", "step")
     runs = xr.Dataset(
@@ -64,7 +46,7 @@ def test_an_arrow_is_the_mean_displacement_of_a_step(axes: Axes) -> None:
         },
         coords={"width": [8.0]},
     )
-    assert two_layer.draw_hessian_parts(axes, runs) is axes
+    assert draw_hessian_parts(axes, runs) is axes
     arrows: Any = axes.collections[0]
     np.testing.assert_allclose(arrows.X, [2, 3])
     np.testing.assert_allclose(arrows.U, [1, 2])
@@ -73,59 +55,65 @@ def test_an_arrow_is_the_mean_displacement_of_a_step(axes: Axes) -> None:
     assert axes.get_yscale() == "log"
 
 
-def test_a_width_whose_g_does_not_rise_leaves_the_slope_unstated() -> None:
-    falling = xr.Dataset(
-        {"gauss_newton": (("width", "seed", "step"), np.array([[[2.0, 1.0]], [[2.0, 1.5]]]))},
-        coords={"width": [8.0, 16.0]},
-    )
-    found = two_layer._rise(falling)
-    assert found == {"final over initial, N = 8": 0.5, "final over initial, N = 16": 0.75}
-
-
-def test_the_edge_figure_finds_mup_at_the_edge_at_every_width_and_ntp_falling_short(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(edge_figures, "_SEEDS", {"laptop": 2})
-    monkeypatch.setattr(edge_figures, "_SHARES", (0.5, 0.99, 1.05))
-    with paper_style():
-        drawing = edge_figures.edge(FigureSettings())
-    ends = {
-        title: [drawing.numbers[f"{title}, N = {width}"] for width in (32, 2048)] for title in ("μP", "NTP")
-    }
-    final, step = "final sharpness times eta0/2", "median step at which they do"
-    assert [end[final] for end in ends["μP"]] == pytest.approx([0.97, 0.97], abs=0.01)
-    assert abs(ends["μP"][0][step] - ends["μP"][1][step]) <= 1
-    assert ends["NTP"][1][final] < 0.4
-    assert ends["NTP"][0][final] > 0.9
-    assert ends["NTP"][1][step] is None
-    assert "none" in drawing.verdict
-    least, most = drawing.numbers["muP: final sharpness times eta0/2 there, least and most"]
-    assert 0.98 < least <= most < 1
-    assert all(path.stat().st_size > 0 for path in save_drawing(drawing, tmp_path / "figure"))
-
-
 def test_runs_that_did_not_converge_are_hollow(axes: Axes) -> None:
     runs = approach_edge(
-        parametrization("mup"), uniform_target(2, 1.0), widths=(50, math.inf), relative_rates=(0.5, 1.1),
-        seeds=(0, 1), steps=200,
+        "mup", IsotropicTarget(2, 1.0), widths=(50, math.inf), relative_rates=(0.5, 1.1), seeds=(0, 1),
+        steps=200,
     )  # fmt: skip
-    assert edge_figures.draw_final(axes, runs, flow_share=1.2) is axes
+    assert draw_final(axes, runs, flow_share=1.2) is axes
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "none"]
     places = [np.asarray(line.get_xdata()).tolist() for line in hollow]
-    assert [place for place in places if place] == [[1.1], [1.1]]
+    assert [place for place in places if place] == [[pytest.approx(1.1)], [pytest.approx(1.1)]]
 
 
-def test_the_error_bar_figure_says_how_many_predictions_are_covered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fluctuation_figures, "_WIDTHS", (64, 1024, 16384))
-    monkeypatch.setattr(fluctuation_figures, "_SEEDS", {"laptop": 60})
-    with paper_style():
-        drawing = fluctuation_figures.error_bars(FigureSettings())
-    assert len(drawing.figure.axes) == 9
-    wide = [drawing.numbers[f"{name}, N = 16384"] for name in ("sharpness", "loss", "second_layer")]
-    cells = sum(found["cells where first order holds"] for found in wide)
-    assert f"of the {cells} cells" in drawing.verdict
-    for found in wide:
-        assert found["median of sampled over predicted"] == pytest.approx(1, abs=4.5 / math.sqrt(120))
+@pytest.mark.parametrize("widths", [(50,), (50, 200, math.inf)])
+def test_the_approach_has_a_curve_a_width_and_the_range_of_its_seeds(
+    axes: Axes, widths: tuple[float, ...]
+) -> None:
+    runs = approach_edge(
+        "mup", IsotropicTarget(2, 1.0), widths=widths, relative_rates=(0.9,), seeds=(0, 1), steps=20
+    )
+    relative = runs["relative_sharpness"].isel(learning_rate=0)
+    assert draw_approach(axes, relative) is axes
+    curves = axes.lines[: len(widths)]
+    for curve, width in zip(curves, widths, strict=True):
+        means = relative.sel(width=width).mean("seed")
+        np.testing.assert_allclose(np.asarray(curve.get_ydata(), dtype=float), means)
+    assert len(axes.collections) == len(widths)
+
+
+@pytest.fixture(scope="module")
+def bars() -> xr.Dataset:
+    found = sample_error_bars(
+        IsotropicTarget(3, 1.0), 0.3, widths=(8, 64, 4096), seeds=range(12), record_at=(0, 2, 4, 8)
+    )
+    return found.sel(quantity="loss")
+
+
+def test_a_width_has_one_colour_in_every_panel(axes: Axes, bars: xr.Dataset) -> None:
+    among = [8.0, 64.0, 4096.0]
+    draw_bands(axes, bars.sel(width=[64.0]), among)
+    draw_deviations(axes, bars.sel(width=[64.0]), among)
+    colours = {str(line.get_color()) for line in axes.lines if line.get_label() != "$N = \\infty$"}
+    assert len(colours - {"black"}) == 1
+
+
+def test_lines_are_solid_where_first_order_holds_only(axes: Axes, bars: xr.Dataset) -> None:
+    name_deviations(draw_deviations(axes, bars, [8.0, 64.0, 4096.0]))
+    solid = [line for line in axes.lines if line.get_linestyle() == "-" and len(np.asarray(line.get_xdata()))]
+    for line, holds in zip(solid, bars["holds"].to_numpy(), strict=True):
+        np.testing.assert_array_equal(np.isfinite(np.asarray(line.get_ydata(), dtype=float)), holds)
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["$N = 8$", "$N = 64$", "$N = 4096$"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_ratios_have_a_colour_a_step(axes: Axes, bars: xr.Dataset, count: int) -> None:
+    draw_ratio(axes, bars.isel(step=slice(count)))
+    marked = {str(line.get_color()) for line in axes.lines if line.get_marker() == "o"}
+    assert len(marked) == count
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["8", "64", "4096"]
 
 
 def command(*arguments: str) -> tuple[int, str, BaseException | None]:
@@ -150,7 +138,10 @@ def test_a_command_prints_a_table_and_keeps_what_it_is_told_to(name: str, tmp_pa
     assert "4096" in out or "inf" in out
     assert f"written: {picture}" in out.replace("\n", "")
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert load_record(record).sizes["width"] == 2
+    kept = load_record(record)
+    assert kept.sizes["width"] == 2
+    assert set(kept.data_vars) & {"predicted", "final_relative_sharpness"}
+    assert json.loads(kept.attrs["versions"])["superconsistency"]
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -158,9 +149,11 @@ def test_a_command_prints_one_json_document(name: str) -> None:
     code, out, _ = command(name, *FAST[name], "--json")
     document = json.loads(out)
     assert code == 0
-    assert document["attrs"]["versions"]["superconsistency"]
-    assert document["coords"]["width"]["data"][0] == 64.0
-    assert set(document["data_vars"]) & {"predicted", "final_relative_sharpness"}
+    (arm,) = document["arms"].values()
+    assert arm["axes"]["width"][0] == 64.0
+    assert arm["completed"] == arm["runs"]
+    assert {finding["claim"] for finding in document["findings"]} == set(document["verdicts"])
+    assert document["tables"][0]["rows"]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +164,8 @@ def test_a_command_prints_one_json_document(name: str) -> None:
         (("error-bars", "--figure", "x.txt"), "type of the picture"),
         (("edge-of-stability", "--target-norm", "0"), "target norm is 0"),
         (("edge-of-stability", "--relative-rates", "-1"), "learning rate over the edge is -1"),
+        (("edge-of-stability", "--relative-rates", "0.5,0.5"), "learning rates over the edge"),
+        (("edge-of-stability", "--steps", "7"), "number of steps is 7"),
         (("edge-of-stability", "--parametrization", "sp", "--widths", "inf"), "SP"),
     ],
 )

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from superconsistency.errors import InputError
+from superconsistency.records.paired_steps import edge_schedule
+from superconsistency.simulations import Ensemble, simulate
 from superconsistency.simulations.edge import (
     EDGE_SHARE,
     HessianParts,
     RegressionData,
+    against_the_edge,
     approach_edge,
-    edge_schedule,
+    edge_rate,
     hessian_parts,
+    plan_sharpening,
     random_data,
     sharpening_on_data,
 )
@@ -223,6 +228,36 @@ def test_learning_rates_are_shares_of_the_narrowest_widths_edge() -> None:
     np.testing.assert_allclose(
         runs["relative_sharpness"], runs["sharpness"] * runs["learning_rate"] / 2, rtol=1e-15
     )
+
+
+@pytest.mark.parametrize(("name", "edge"), [("mup", 2 / 3), ("ntp", 2 * 5 / 3), ("sp", 1 / 3)])
+def test_the_edge_is_one_over_the_coupling_and_the_targets_norm(name: str, edge: float) -> None:
+    assert edge_rate(name, IsotropicTarget(4, 3.0), 25) == pytest.approx(edge)
+
+
+def test_a_record_is_measured_against_the_edge_whatever_its_further_axes() -> None:
+    settings = Ensemble(MUP, IsotropicTarget(4, 2.0), (30, 60), (0.5, 0.9), (0, 1))
+    record = simulate(settings, record_at=edge_schedule(20), quantities=("loss", "sharpness"))
+    plain = against_the_edge(record, 1.0)
+    wider = against_the_edge(record.expand_dims(parametrization=["mup"]), 1.0)
+    np.testing.assert_array_equal(plain["relative_rate"], [0.5, 0.9])
+    for name in ("final_relative_sharpness", "converged", "reached_step"):
+        np.testing.assert_array_equal(plain[name], wider[name].isel(parametrization=0))
+
+
+@pytest.mark.parametrize("widths", [(4,), (4, 8)])
+def test_the_plan_of_runs_on_data_has_what_the_runs_have(widths: tuple[int, ...]) -> None:
+    data = random_data(5, np.ones(2), np.random.default_rng(1))
+    settings: dict[str, Any] = {"widths": widths, "learning_rate": 0.1, "seeds": (0, 3), "steps": 2}
+    planned, run = plan_sharpening(MUP, data, **settings), sharpening_on_data(MUP, data, **settings)
+    assert planned.attrs == run.attrs
+    assert {name: (part.dims, part.dtype) for name, part in planned.variables.items()} == {
+        name: (part.dims, part.dtype) for name, part in run.variables.items()
+    }
+    assert planned["loss"].isnull().all()
+    assert (planned["diverged_step"] == -1).all()
+    other = random_data(5, np.ones(2), np.random.default_rng(2))
+    assert plan_sharpening(MUP, other, **settings).attrs["data_hash"] != planned.attrs["data_hash"]
 
 
 def test_a_run_that_diverges_has_no_final_sharpness() -> None:

@@ -10,11 +10,12 @@ from superconsistency.errors import InputError
 from superconsistency.simulations import Ensemble, simulate
 from superconsistency.simulations.error_bars import (
     PREDICTED,
-    covered,
     deviation_interval,
     first_order_holds,
+    plan_error_bars,
     sample_error_bars,
 )
+from superconsistency.stats.coverage import covered
 from superconsistency.theory import (
     IsotropicTarget,
     PlanarMap,
@@ -141,6 +142,20 @@ def test_a_cell_is_covered_if_the_interval_holds_the_prediction_and_first_order_
         }
     )
     np.testing.assert_array_equal(covered(bars)[0, 0], [1.0, 0.0, np.nan, np.nan])
+
+
+def test_the_plan_has_the_variables_coordinates_and_attributes_of_the_runs() -> None:
+    settings: dict[str, Any] = {"widths": (20, 40), "seeds": range(3), "record_at": (0, 2)}
+    target = IsotropicTarget(3, 1.0)
+    planned = plan_error_bars(target, 0.3, **settings)
+    run = sample_error_bars(target, 0.3, **settings)
+    assert planned.attrs == run.attrs
+    assert {name: (part.dims, part.dtype) for name, part in planned.variables.items()} == {
+        name: (part.dims, part.dtype) for name, part in run.variables.items()
+    }
+    assert all(planned[name].equals(run[name]) for name in planned.coords)
+    assert not planned["holds"].any()
+    assert all(planned[name].isnull().all() for name in ("predicted", "sampled", "mean", "limit"))
 
 
 def test_where_a_network_diverged_nothing_is_sampled_and_nothing_holds_in_the_end() -> None:

@@ -1,22 +1,15 @@
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 import numpy as np
 import pytest
-import xarray as xr
 from scipy import optimize
 from superconsistency.errors import InputError
 from superconsistency.simulations import Ensemble, simulate
-from superconsistency.simulations.optimum import (
-    best_rates,
-    check_width,
-    drift_towards_limit,
-    judge_rates,
-    largest_rate,
-)
-from superconsistency.stats.dependence import DEPENDS, INDEPENDENT
+from superconsistency.simulations.optimum import best_rates, largest_rate, plan_best_rates
 from superconsistency.theory import IsotropicTarget, parametrization, uniform_target
 
 MUP, NTP, SP = (parametrization(name) for name in ("mup", "ntp", "sp"))
@@ -57,22 +50,6 @@ def test_the_kernel_limit_is_solved_best_at_half_its_largest_stable_rate() -> No
     assert float(found["reference"][0]) == pytest.approx(20.0)
 
 
-def test_the_best_rate_under_mup_nears_its_limit_as_the_root_of_width_and_under_sp_falls_as_its_inverse() -> (
-    None
-):
-    widths = (1024, 16384, 10**6, 10**9)
-    mup = judge_rates(
-        best_rates(MUP, TARGET, widths=(*widths, math.inf), seeds=range(8)), np.random.default_rng(0)
-    )
-    assert mup.drift.verdict == INDEPENDENT
-    assert mup.approach is not None
-    assert mup.approach.exponent == pytest.approx(-0.5, abs=0.08)
-    sp = judge_rates(best_rates(SP, TARGET, widths=widths, seeds=range(3)), np.random.default_rng(0))
-    assert sp.approach is None
-    assert sp.drift.verdict == DEPENDS
-    np.testing.assert_allclose(sp.drift.slopes["slope"], -1, atol=0.02)
-
-
 def test_several_rates_at_which_a_wide_network_has_nothing_left_are_said() -> None:
     last = best_rates(MUP, TARGET, widths=(10**9,), seeds=(0,), step=5, objective="last")
     assert int(last["minima"][0, 0]) > 1
@@ -81,13 +58,21 @@ def test_several_rates_at_which_a_wide_network_has_nothing_left_are_said() -> No
     assert not bool(last["at_edge"].any())
 
 
-def test_an_optimum_beyond_the_grid_is_flagged_and_kept_out_of_the_drift() -> None:
+def test_an_optimum_beyond_the_grid_is_flagged() -> None:
     """One step from the start is best at D/2 in the limit, beyond what is stable later."""
     found = best_rates(MUP, IsotropicTarget(20, 1.0), widths=(math.inf,), seeds=(0,), step=1)
     assert bool(found["at_edge"].all())
-    found = found.assign_coords(width=[64.0]).isel(width=[0, 0]).assign_coords(width=[64.0, 128.0])
-    drift = judge_rates(found, np.random.default_rng(0)).drift
-    assert drift.independent_from is None
+
+
+@pytest.mark.parametrize("target", [TARGET, uniform_target(20, 1.0)])
+def test_a_plan_says_what_the_rates_are_of_and_is_what_is_filled(target: Any) -> None:
+    settings: dict[str, Any] = {"widths": (8, 16), "seeds": (0, 1), "refinements": 0}
+    planned, found = plan_best_rates(MUP, target, **settings), best_rates(MUP, target, **settings)
+    assert planned.attrs == found.attrs
+    assert {name: part.dtype for name, part in planned.items()} == {
+        name: part.dtype for name, part in found.items()
+    }
+    assert json.loads(found.attrs["configuration"])["dimension"] == 20
 
 
 def test_the_largest_rate_is_the_lesser_of_the_two_bounds() -> None:
@@ -95,39 +80,6 @@ def test_the_largest_rate_is_the_lesser_of_the_two_bounds() -> None:
     expected = min(2 / float(start["sharpness"].mean()), math.sqrt(20))
     assert largest_rate(MUP, TARGET, 256, (0, 1)) == pytest.approx(expected)
     assert largest_rate(SP, TARGET, 10**6, (0,)) == pytest.approx(2 * 20 / 10**6, rel=0.05)
-
-
-def test_an_approach_needs_a_limit_and_two_widths() -> None:
-    rates = best_rates(MUP, TARGET, widths=(64, math.inf), seeds=(0,), refinements=0)
-    assert drift_towards_limit(rates, np.random.default_rng(0)) is None
-    assert drift_towards_limit(rates.isel(width=[0]), np.random.default_rng(0)) is None
-
-
-@pytest.mark.parametrize("name", ["mup", "ntp", "sp"])
-def test_a_check_tells_the_parametrizations_apart(name: str) -> None:
-    widths = (64, 1024, 16384, 65536, 10**6, 10**7)
-    check = check_width(
-        parametrization(name), TARGET, np.random.default_rng(0), widths=widths, seeds=range(10), steps=20
-    )
-    assert check.training.verdict == (INDEPENDENT if name == "mup" else DEPENDS)
-    assert isinstance(check.record, xr.Dataset)
-    if name == "mup":
-        assert check.training.independent_from is not None
-        assert check.drift.verdict == INDEPENDENT
-    if name == "ntp":
-        assert check.training.level.verdict == INDEPENDENT
-        wide = check.training.change.wide_slopes
-        np.testing.assert_allclose(wide["slope"], -1, atol=0.1)
-    if name == "sp":
-        assert "diverged" in check.training.level.sentence
-        assert check.drift.verdict == DEPENDS
-
-
-def test_a_zero_target_and_one_step_are_checked_too() -> None:
-    check = check_width(
-        MUP, IsotropicTarget(3, 0.0), np.random.default_rng(0), widths=(8, 64), seeds=range(3), steps=1
-    )
-    assert math.isfinite(check.learning_rate)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from superconsistency.tests.neural.curvature.random_judge import RIGHT, judged, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CHUNK, CHUNKS = 30, 10
+CHUNK, CHUNKS = 30, 5
+"""Models of a test, and tests; `make stress` measures 300 models."""
 LEAST_RIGHT = 0.55
 
 

@@ -1,0 +1,1 @@
+"""The two-layer linear system: analyses as experiments."""

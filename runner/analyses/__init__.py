@@ -1,0 +1,1 @@
+"""Analyses of the latent system and of networks, each a module with an `ANALYSIS`, loaded when it is used."""
