@@ -43,7 +43,7 @@ def experiment_entries(folder: Path | None = None) -> list[ExperimentEntry]:
     """
     return [
         ExperimentEntry(
-            one.name, claim.name, claim.published, one.source, kept.get(claim.name, str(Verdict.NOT_RUN)),
+            one.name, claim.sentence, claim.published, one.source, kept.get(claim.name, str(Verdict.NOT_RUN)),
             f"superconsistency figure {one.name}",
         )
         for one in EXPERIMENTS.values()

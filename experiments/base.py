@@ -106,6 +106,12 @@ class Statement:
     each: str | None = None
     published: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """What is claimed, and of which arms where the name does not say so."""
+        arms = " against ".join(dict.fromkeys(one.arm for one in self.series))
+        return self.name if any(one.arm in self.name for one in self.series) else f"{arms}: {self.name}"
+
     def needs(self, arm: str) -> set[str]:
         """Recorded variables that the claim needs of an arm."""
         mine = [one for one in self.series if one.arm == arm]

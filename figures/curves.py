@@ -213,7 +213,8 @@ def draw_laws(axes: Axes, values: xr.DataArray, laws: Mapping[float, PowerLaw]) 
         label = f"{width_label(width)}, $t^{{{law.exponent:.2f}}}$" if law and fitted else width_label(width)
         axes.plot(steps[1:], means[1:], color=colour, marker="o", ms=2, label=label)
         if law and fitted:
-            axes.plot(steps[1:], law.at(steps[1:]), color=colour, ls="--", lw=0.8)
+            late = steps[-law.points :]  # those that were fitted
+            axes.plot(late, law.at(late), color=colour, ls="--", lw=0.8)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("step")

@@ -284,7 +284,7 @@ def test_no_width_claim_is_made_from_diverged_runs(monkeypatch: pytest.MonkeyPat
 def test_every_claim_of_every_experiment_is_in_the_ledger_with_the_verdict_of_its_kept_figure(
     tmp_path: Path,
 ) -> None:
-    every = [(one.name, claim.name) for one in EXPERIMENTS.values() for claim in one.claims]
+    every = [(one.name, claim.sentence) for one in EXPERIMENTS.values() for claim in one.claims]
     assert [(entry.experiment, entry.claim) for entry in experiment_entries()] == every
     assert {entry.verdict for entry in experiment_entries(tmp_path)} == {"not run"}
     first, second, *_ = EXPERIMENTS["1"].claims
@@ -293,13 +293,14 @@ def test_every_claim_of_every_experiment_is_in_the_ledger_with_the_verdict_of_it
     (tmp_path / "figure-2.json").write_text("{")
     entries = experiment_entries(tmp_path)
     found = {entry.claim: entry for entry in entries if entry.experiment == "1"}
-    assert found[first.name].verdict == "as published"
-    assert found[first.name].command == "superconsistency figure 1"
-    assert {entry.verdict for entry in entries if entry.claim != first.name or entry.experiment != "1"} == {
+    assert first.sentence == f"μP: {first.name}"
+    assert found[first.sentence].verdict == "as published"
+    assert found[first.sentence].command == "superconsistency figure 1"
+    assert {entry.verdict for entry in entries if entry.claim != first.sentence or entry.experiment != "1"} == {
         "not run"
     }
     page = to_markdown([], "Title", entries)
-    assert f"| 1 | {first.name} | {first.published} | Noci et al. 2024, Figure 1 | as published |" in page
+    assert f"| 1 | {first.sentence} | {first.published} | Noci et al. 2024, Figure 1 | as published |" in page
 
 
 def test_a_comparison_or_correction_without_its_grounds_is_refused() -> None:
