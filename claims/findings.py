@@ -8,7 +8,7 @@ from ..errors import InputError
 from ..experiments.registry import EXPERIMENTS
 from ..records.storage import read_json
 from ..records.tables import Table
-from ..stats.verdicts import Judgement
+from ..stats.verdicts import Judgement, spoken
 from .ledger import Verdict
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class ExperimentEntry(NamedTuple):
     """What the source says."""
     source: str
     verdict: str
-    """`as published`, `not as published`, `undecided`, or `not run`."""
+    """In words: `as published`, or `holds` where no source says it; the opposite; `undecided`; `not run`."""
     command: str
     """What makes it."""
 
@@ -43,7 +43,8 @@ def experiment_entries(folder: Path | None = None) -> list[ExperimentEntry]:
     """
     return [
         ExperimentEntry(
-            one.name, claim.sentence, claim.published, one.source, kept.get(claim.name, str(Verdict.NOT_RUN)),
+            one.name, claim.sentence, claim.published, one.source,
+            spoken(kept[claim.name], claim.published) if claim.name in kept else str(Verdict.NOT_RUN),
             f"superconsistency figure {one.name}",
         )
         for one in EXPERIMENTS.values()
@@ -52,7 +53,7 @@ def experiment_entries(folder: Path | None = None) -> list[ExperimentEntry]:
     ]  # fmt: skip
 
 
-def _kept_verdicts(experiment: Experiment, folder: Path | None) -> dict[str, str]:
+def _kept_verdicts(experiment: Experiment, folder: Path | None) -> dict[str, Judgement]:
     if folder is None:
         return {}
     path = folder / f"figure-{experiment.name}.json"
@@ -61,10 +62,10 @@ def _kept_verdicts(experiment: Experiment, folder: Path | None) -> dict[str, str
     except InputError:
         return {}
     found = numbers.get("verdicts") if isinstance(numbers, dict) else None
-    known = set(map(str, Judgement))
     if not isinstance(found, dict):
         return {}
-    return {str(name): str(verdict) for name, verdict in found.items() if str(verdict) in known}
+    known = {verdict.value: verdict for verdict in Judgement}
+    return {name: known[verdict] for name, verdict in found.items() if str(verdict) in known}
 
 
 def experiment_table(entries: Sequence[ExperimentEntry]) -> Table:

@@ -9,12 +9,14 @@ from ..experiments.answering import ask
 from ..experiments.latent.width_check import width_check_of
 from ..experiments.running import Circumstances
 from ..records.tables import Table
-from ..stats.verdicts import SHOWN, all_of
+from ..stats.verdicts import REFUTED, SHOWN, all_of
 from ..theory import parametrization
-from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Verdict
+from .ledger import CheckResult, Claim, Evidence, Kind, Settings, Verdict, not_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_VERDICTS = {SHOWN: Verdict.VERIFIED, REFUTED: Verdict.REFUTED}
 
 
 def _judged(names: tuple[str, ...], settings: Settings, report: Callable[[float], None]) -> CheckResult:
@@ -26,16 +28,18 @@ def _judged(names: tuple[str, ...], settings: Settings, report: Callable[[float]
         on_progress=lambda done, whole: report(done / whole),
     )
     titles = [parametrization(name).title for name in names]  # names of the arms of curves
-    verdicts = {title: all_of(one.verdict for one in answer.findings if one.of == title) for title in titles}
-    rows = tuple((one.claim, str(one.verdict), one.words) for one in answer.findings)
+    mine = [one for one in answer.findings if one.of in titles]
+    rows = tuple((one.claim, one.said, one.words) for one in answer.findings)
     curves = answer.runs[titles[0]]
     widths = curves["width"].to_numpy()
     about = f"N = {widths[0]:g} to {widths[-1]:g}, {curves.sizes['seed']} seeds"
     table = Table(about, ("claim", "verdict", "because"), rows)
-    found = {name: str(verdict) for name, verdict in verdicts.items()}
-    summary = "; ".join(f"{name}: {verdict}" for name, verdict in found.items())
-    evidence = Evidence(summary, found, seeds=(settings.seed,), tables=(table,))
-    return CheckResult(Verdict.VERIFIED if set(verdicts.values()) == {SHOWN} else Verdict.REFUTED, evidence)
+    found = {one.claim: one.said for one in mine}
+    summary = "; ".join(f"{claim}: {said}" for claim, said in found.items())
+    judged = all_of(one.verdict for one in mine)
+    if judged not in _VERDICTS:
+        return not_run(f"undecided: {summary}")
+    return CheckResult(_VERDICTS[judged], Evidence(summary, found, seeds=(settings.seed,), tables=(table,)))
 
 
 WIDTH_CLAIMS = (

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..stats.estimates import undetermined
 from ..stats.measured import Measured
-from ..stats.verdicts import all_of
+from ..stats.verdicts import all_of, spoken
 from .measuring import measured_values
 
 if TYPE_CHECKING:
@@ -46,10 +46,15 @@ class Finding(NamedTuple):
     verdict: Judgement
 
     @property
+    def said(self) -> str:
+        """The verdict in words."""
+        return spoken(self.verdict, self.published)
+
+    @property
     def sentence(self) -> str:
         """The finding in one sentence."""
         because = self.open or self.words
-        return f"{self.of}: {self.claim}: {self.verdict} ({because})"
+        return f"{self.of}: {self.claim}: {self.said} ({because})"
 
     def document(self) -> dict[str, Any]:
         """The finding as plain values."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..records.tables import Table
+from ..stats.verdicts import spoken
 from .judging import claim_verdicts
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def caption(experiment: Experiment, findings: list[Finding]) -> str:
     for claim, verdict in claim_verdicts(findings).items():
         mine = [one for one in findings if one.claim == claim]
         numbers = "; ".join(f"{one.of}: {one.open or one.words}" for one in mine)
-        parts.append(f"{claim}: {verdict} ({numbers})")
+        parts.append(f"{claim}: {spoken(verdict, mine[0].published)} ({numbers})")
     return f"{experiment.title}. {'. '.join(parts)}." if parts else f"{experiment.title}."
 
 
@@ -57,5 +58,5 @@ def _about(runs: xr.Dataset) -> dict[str, Any]:
 
 def findings_table(findings: list[Finding]) -> Table:
     """Every finding: what was scored, the verdict, and the numbers it rests on."""
-    rows = tuple((one.of, one.claim, str(one.verdict), one.open or one.words) for one in findings)
+    rows = tuple((one.of, one.claim, one.said, one.open or one.words) for one in findings)
     return Table("what the runs say", ("of", "claim", "verdict", "because"), rows)

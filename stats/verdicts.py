@@ -47,6 +47,21 @@ def size_words(over: str) -> Words:
     return Words(f"{over}-independent", f"depends on {over}", UNDECIDED.value)
 
 
+HELD = Words("holds", "does not hold", UNDECIDED.value)
+"""Whether a statement holds that no source makes."""
+
+
+def spoken(judgement: Judgement, published: str) -> str:
+    """A judgement in words, which are `as published` only of what was published.
+
+    Examples
+    --------
+    >>> spoken(Judgement.SHOWN, "transfer"), spoken(Judgement.SHOWN, "")
+    ('as published', 'holds')
+    """
+    return judgement.value if published else HELD.of(judgement)
+
+
 class Expectation(Protocol):
     """What a number is expected to be."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from superconsistency.experiments import EXPERIMENTS
+from superconsistency.stats.verdicts import Judgement, spoken
 
 ROOT = Path(__file__).parent.parent
 README = " ".join((ROOT / "README.md").read_text().split())
@@ -66,5 +67,8 @@ def shown_and_scored() -> list[str]:
 def test_a_caption_gives_every_claim_of_the_figure_with_its_verdict(name: str) -> None:
     verdicts = figure(name)["numbers"]["verdicts"]
     assert set(verdicts) == {claim.name for claim in EXPERIMENTS[name].claims}
-    claims = "; ".join(f"{claim.sentence} ({verdicts[claim.name]})" for claim in EXPERIMENTS[name].claims)
+    claims = "; ".join(
+        f"{claim.sentence} ({spoken(Judgement(verdicts[claim.name]), claim.published)})"
+        for claim in EXPERIMENTS[name].claims
+    )
     assert caption(name).endswith(f"Claims: {claims}.")

@@ -74,11 +74,21 @@ FIGURE_26 = Experiment(
         ),
     },
     claims=(
-        Statement("nothing sharpens without features", STANDS_STILL, (_RANDOM.pick("sharpening"),)),
+        Statement(
+            "nothing sharpens without features", STANDS_STILL, (_RANDOM.pick("sharpening"),), None,
+            "the absence of feature learning prevents the sharpness' evolution at any width",
+        ),
         Statement("the sharpness rises with features", RISES, (_MUP.pick("sharpening"),)),
-        Statement("the sharpness rises less in wider networks", FALLS_WITH_SIZE, (_NTP.pick("sharpening"),)),
-        Statement("the best learning rate stays", TRANSFERS, (Series("μP, transfer", "loss"),)),
-        Statement("the best learning rate moves", MOVES, (Series("NTP, transfer", "loss"),)),
+        Statement(
+            "the sharpness rises less in wider networks", FALLS_WITH_SIZE, (_NTP.pick("sharpening"),), None,
+            "sharpens at a much lower speed as the width increases",
+        ),
+        Statement(
+            "the best learning rate stays", TRANSFERS, (Series("μP, transfer", "loss"),), None, "transfer"
+        ),
+        Statement(
+            "the best learning rate moves", MOVES, (Series("NTP, transfer", "loss"),), None, "no transfer"
+        ),
     ),
     panels=(
         tuple(Curves((one,), edge=True) for one in (_RANDOM, _MUP, _NTP)),

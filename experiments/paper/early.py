@@ -36,7 +36,10 @@ FIGURE_24 = Experiment(
     claims=(
         Statement("the edge is reached at one speed", AS_FAST_AT_EVERY_SIZE, (_MUP,), None, "at every width"),
         Statement("wider networks reach the edge later", LATER_WITH_SIZE, (_NTP,), None, "later and later"),
-        Statement("the sharpness nears the edge", NEARS_THE_EDGE, (_MUP.pick("sharpness_over_edge"),)),
+        Statement(
+            "the sharpness nears the edge", NEARS_THE_EDGE, (_MUP.pick("sharpness_over_edge"),), None,
+            "reaches 2/eta0",
+        ),
     ),
     panels=tuple(
         (

@@ -88,11 +88,23 @@ FIGURE_1 = Experiment(
         Statement(
             "the sharpness does not depend on width", free_of_width(128), (_MUP,), None, "super consistent"
         ),
-        Statement("the sharpness nears the edge", NEARS_THE_EDGE, (_MUP.pick("sharpness_over_edge"),)),
+        Statement(
+            "the sharpness nears the edge",
+            NEARS_THE_EDGE,
+            (_MUP.pick("sharpness_over_edge"),),
+            None,
+            "nears 2/eta0",
+        ),
         Statement(
             "the loss depends on width", FALLS_WITH_SIZE, (_MUP.pick("loss"),), None, "wider is better"
         ),
-        Statement("the sharpness falls with width", FALLS_WITH_SIZE, (_NTP.pick(learning_rate=LAST),)),
+        Statement(
+            "the sharpness falls with width",
+            FALLS_WITH_SIZE,
+            (_NTP.pick(learning_rate=LAST),),
+            None,
+            "falls with width",
+        ),
         Statement("the best learning rate stays", TRANSFERS, (_MUP_LOSS,), None, "transfer"),
         Statement("the best learning rate moves", MOVES, (_NTP_LOSS,), None, "no transfer"),
     ),
