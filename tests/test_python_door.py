@@ -12,7 +12,6 @@ import superconsistency as sc
 import torch
 import xarray as xr
 from superconsistency.errors import InputError
-from superconsistency.experiments.gallery import FigureSettings
 from superconsistency.neural.data.synthetic import gaussian_regression
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def _parametrized(**arguments: Any) -> object:
     return sc.parametrize(**{"model": model} | arguments)
 
 
-DRAWN = {"name": "5", "settings": FigureSettings()}
+DRAWN = {"name": "5", "settings": sc.FigureSettings()}
 
 
 def _drawn(**arguments: Any) -> object:
@@ -241,6 +240,11 @@ DOORS: dict[str, Door] = {
         sc.verify,
         {"claims": sc.CLAIMS[:1], "settings": sc.Settings(), "on_progress": None},
         {"settings": NONE, "on_progress": CALLABLE},
+    ),
+    "FigureSettings": Door(
+        sc.FigureSettings,
+        {"scale": "smoke", "seed": 0, "download": False, "data_dir": "folder", "keep": "folder"},
+        {"download": {"True"}, "data_dir": {"None", "text"}, "keep": {"None", "text"}},
     ),
     "draw_figure": Door(_drawn, DRAWN, {}),
 }
