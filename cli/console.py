@@ -63,7 +63,9 @@ def print_json(document: Any) -> None:
 
 def print_table(table: PlainTable) -> None:
     """Print a table: columns of numbers are right-aligned, verdicts have their colours."""
-    shown = Table(title=table.title or None, show_lines=table.ruled)
+    if table.title:  # above the table, since Rich would break it to the table's width
+        stdout().print(table.title, soft_wrap=True)
+    shown = Table(show_lines=table.ruled)
     columns = [[row[index] for row in table.texts] for index in range(len(table.columns))]
     for heading, cells in zip(table.columns, columns, strict=True):
         short = heading in {"verdict", "kind", "name"}

@@ -31,24 +31,6 @@ def test_a_picture_of_the_readme_is_there(path: str) -> None:
     assert (ROOT / path).is_file()
 
 
-def test_the_caption_of_figure_1_says_what_was_measured() -> None:
-    made = figure(1)
-    numbers, words = made["numbers"], caption(1)
-    widths = made["configuration"]["widths"]
-    assert (
-        f"{made['configuration']['examples']:,} CIFAR-10 images, widths {widths[0]} to {widths[-1]} " in words
-    )
-    for title in ("μP", "NTP"):
-        slope = numbers[f"{title}: slope of log final sharpness on log width"]
-        assert re.search(rf"width\^{slope:.2f}(?!\d)", words)
-        low, high = numbers[f"{title}: 95% interval of the drift"]
-        drift = numbers[f"{title}: drift of the best learning rate, factors of two a doubling"]
-        moves = rf"moves by {drift:.2f} factors of two (a doubling of the width )?"
-        assert re.search(rf"{moves}\(95% {low:.2f} to {high:.2f}\)", words)
-        assert not any(numbers[f"{title}: best learning rate may lie beyond the grid"])
-    assert f"after {made['configuration']['steps_of_transfer']} steps" in words
-
-
 def test_the_caption_of_figure_24_says_what_was_measured() -> None:
     numbers, words = figure(24)["numbers"], caption(24)
     for title in ("μP", "NTP"):
