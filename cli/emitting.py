@@ -30,8 +30,9 @@ class Result(Protocol):
     def record(self) -> xr.Dataset | None:
         """Kept at --output as NetCDF, in place of the document as JSON."""
 
-    def draw(self) -> Figure:
-        """The result as a picture."""
+    @property
+    def draw(self) -> Callable[[], Figure] | None:
+        """Draws the result; None where it has no picture."""
 
 
 class Plain(NamedTuple):
@@ -39,14 +40,8 @@ class Plain(NamedTuple):
 
     document: Any
     parts: Sequence[Table | str] = ()
-    picture: Callable[[], Figure] | None = None
+    draw: Callable[[], Figure] | None = None
     record: xr.Dataset | None = None
-
-    def draw(self) -> Figure:
-        """The result as a picture."""
-        if self.picture is None:
-            raise NotImplementedError("this result has no picture")
-        return self.picture()
 
 
 def emit(
@@ -81,7 +76,7 @@ def emit(
 
     if output is not None and output not in written:
         _keep(result, output)
-    if figure is not None and figure not in written:
+    if figure is not None and figure not in written and result.draw is not None:
         save(result.draw, figure)
     if as_json:
         print_json(result.document)

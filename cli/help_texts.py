@@ -6,7 +6,7 @@ import importlib
 import re
 from typing import TYPE_CHECKING
 
-from typer.core import TyperCommand
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
@@ -49,7 +49,6 @@ class ListingCommand(TyperCommand):
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Fill in the texts of all options, then print them."""
         for parameter in self.params:
-            text = getattr(parameter, "help", None)
-            if text:
-                parameter.help = filled(text)  # type: ignore[attr-defined] # options and arguments have it
+            if isinstance(parameter, TyperArgument | TyperOption) and parameter.help:
+                parameter.help = filled(parameter.help)
         super().format_help(ctx, formatter)

@@ -221,12 +221,12 @@ def test_a_killed_training_keeps_what_it_had(tmp_path: Path) -> None:
     with subprocess.Popen([*command, "--every", "1", "--seeds", "1", "--output", record]) as process:
         deadline = time.monotonic() + 120
         underway = tmp_path / "run.runs" / "underway"
-        while not list(underway.glob("*.checkpoint")) and time.monotonic() < deadline:
+        while not list(underway.glob("[!.]*.checkpoint")) and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGKILL)
     assert not record.exists()
     assert not open_results(tmp_path / "run.runs")["completed"].any()
-    (checkpoint,) = underway.glob("*.checkpoint")
+    (checkpoint,) = underway.glob("[!.]*.checkpoint")
     (kept,) = torch.load(checkpoint, weights_only=True)["state"]["record"]
     assert int(torch.isfinite(kept["loss"]).sum()) >= 1
 

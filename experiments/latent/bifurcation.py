@@ -151,20 +151,19 @@ BIFURCATION = Experiment(
     },
     claims=(
         Statement(
-            "period two begins at the edge", begins(2.0), (_PERIOD, _PERIOD.pick("first_doubling")), None,
-            "mu = 1",
+            "period two begins at the edge", begins(2.0), (_PERIOD, _PERIOD.pick("first_doubling"))
         ),
         Statement(
             "period two doubles where it is predicted to", begins(4.0),
-            (_PERIOD, _PERIOD.pick("second_doubling")), None, "mu = sqrt(5) - 1",
+            (_PERIOD, _PERIOD.pick("second_doubling")),
         ),
         Statement(
             "chaos begins beyond the second doubling", CHAOS_LATER,
-            (_PERIOD.pick("chaotic"), _PERIOD.pick("second_doubling")), None, "a cascade of doublings",
+            (_PERIOD.pick("chaotic"), _PERIOD.pick("second_doubling")),
         ),
         Statement(
             "the start diverges where it is predicted to", begins(-1.0),
-            (_PERIOD, _PERIOD.pick("divergence")), None, "eta0 = (sqrt(1 + 4 D |w*|^2) - 1)/|w*|^2",
+            (_PERIOD, _PERIOD.pick("divergence")),
         ),
     ),
     panels=(

@@ -40,7 +40,7 @@ def deviation_of(
     Parameters
     ----------
     name
-        Of the parametrization; where it has no limit of infinite width, only the widest stands for it.
+        Name of the parametrization. Where it has no limit of infinite width, the widest one stands for it.
     widths
         Finite widths, at least two; None is those of the scale.
     window

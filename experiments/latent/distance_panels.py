@@ -45,10 +45,14 @@ class FittedDistances(NamedTuple):
 def time_laws(series: Series, runs: Runs, window: Steps | None) -> FittedDistances:
     """Laws in time at each width; by default until the limit's loss has halved."""
     values = series.runs(runs, keep=KEEP)[series.quantity].transpose(*KEEP).load()
-    if window is None:
-        window = halving_window(series.pick("loss").runs(runs, keep=KEEP)["loss"])
-    laws = growth(values, np.random.default_rng(0), window=window, span=1, points=2)
-    return FittedDistances(values, laws, window)
+    chosen = _window(series, runs, window)
+    laws = growth(values, np.random.default_rng(0), window=chosen, span=1, points=2)
+    return FittedDistances(values, laws, chosen)
+
+
+def _window(series: Series, runs: Runs, window: Steps | None) -> Steps:
+    """Steps of the fits in time."""
+    return window or halving_window(series.pick("loss").runs(runs, keep=KEEP)["loss"])
 
 
 def width_laws(series: Series, runs: Runs, steps: tuple[int, ...] = ()) -> FittedDistances:
@@ -174,9 +178,8 @@ class LawsInTime(Tabulated):
         return (Table(self._title(runs), ("quantity", "limit", "N", *_FIELDS), tuple(rows)),)
 
     def _title(self, runs: Runs) -> str:
-        window = time_laws(self.series[0], runs, self.window).window
-        steps = "" if window is None else f" over steps {window.first:g} to {window.last:g}"
-        return f"distance to the limit, g = a t^beta{steps}"
+        window = _window(self.series[0], runs, self.window)
+        return f"distance to the limit, g = a t^beta over steps {window.first:g} to {window.last:g}"
 
 
 @dataclass(frozen=True)

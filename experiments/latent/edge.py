@@ -141,7 +141,7 @@ def edge_of(
     name
         The parametrization.
     dimension, target_norm
-        Of the target.
+        Dimension and norm of the target.
     widths
         `math.inf` is one where the parametrization has a limit.
     shares

@@ -46,8 +46,7 @@ def _arms(plane: str) -> tuple[Arm, ...]:
 
 def _minimized(arm: str, where: str = "") -> Statement:
     series = (Series(arm, "fate_sharpness"),)
-    words = "a minimizer below 2/eta0"
-    return Statement(f"the limit comes to a stable minimizer{where}", IS_STABLE, series, None, words)
+    return Statement(f"the limit comes to a stable minimizer{where}", IS_STABLE, series)
 
 
 def _approached(arm: str, where: str = "") -> Statement:
@@ -79,8 +78,7 @@ PORTRAIT = Experiment(
         _approached(_BELOW, " below the edge"),
         _approached(_NEAR, " near the edge"),
         Statement(
-            "the limit settles on period two beyond the edge", IS_PERIOD_TWO, (Series(_BEYOND, "period"),),
-            None, "no minimizer is stable",
+            "the limit settles on period two beyond the edge", IS_PERIOD_TWO, (Series(_BEYOND, "period"),)
         ),
     ),
     panels=(
@@ -102,11 +100,11 @@ PORTRAIT_UNIVERSAL = Experiment(
     arms=_arms("xy"),
     scales=_scales(),
     claims=tuple(
-        Statement(f"{words} {arm}", IS_ALL, (Series(arm, quantity),), None, published)
+        Statement(f"{words} {arm}", IS_ALL, (Series(arm, quantity),))
         for arm in _FACTORS
-        for words, quantity, published in (
-            ("starts inside the ellipse stay bounded", "bounded_inside", "no orbit crosses it"),
-            ("starts outside the ellipse diverge", "diverging_outside", ""),
+        for words, quantity in (
+            ("starts inside the ellipse stay bounded", "bounded_inside"),
+            ("starts outside the ellipse diverge", "diverging_outside"),
         )
     ),
     panels=(_portraits({arm: f"\\mu = {mu:.2f}" for arm, mu in _FACTORS.items()}, ellipse=True),),

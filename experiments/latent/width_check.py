@@ -56,9 +56,9 @@ _FEATURES = (
 _KERNEL = (
     _Claim("the sharpness does not depend on width", Within, "that of the kernel in the limit"),
     _Claim("the sharpness changes less in wider networks", Below, "no sharpening in the limit"),
-    _Claim("the best learning rate stays", Within, "that of the kernel in the limit"),
+    _Claim("the best learning rate stays", Within, ""),
 )
-"""Where features stand still in the limit."""
+"""Where features stand still in the limit; that the rate stays is a finding of ours."""
 
 _UNSTABLE = (
     _Claim("the sharpness depends on width", Outside, "the first step blows up"),
@@ -76,7 +76,7 @@ def width_check_of(
     Parameters
     ----------
     names
-        Of parametrizations.
+        Names of parametrizations.
     tolerance
         Log-log slope on width that counts as none.
     least_width

@@ -41,6 +41,16 @@ def size_verdict(series: Series, criterion: Criterion, runs: Runs) -> SizeVerdic
     return criterion.statistic.verdict(np.random.default_rng(0), found, criterion.window)
 
 
+def _verdicts(
+    series: tuple[Series, ...], criteria: tuple[Criterion, ...], runs: Runs
+) -> list[tuple[Series, SizeVerdict]]:
+    """The verdicts that there are."""
+    found = [
+        (one, size_verdict(one, criterion, runs)) for one, criterion in zip(series, criteria, strict=True)
+    ]
+    return [(one, verdict) for one, verdict in found if verdict is not None]
+
+
 def approach(series: Series, runs: Runs) -> PowerLaw:
     """How the quantity nears that of infinite width; open where runs, or that width, are missing."""
     found = measured_values(series, runs, NEARS_AS_THE_ROOT)
@@ -73,11 +83,8 @@ class Slopes(Panel):
         """As of `Panel`."""
         from ...figures.width import draw_slopes  # noqa: PLC0415 - loads matplotlib
 
-        found = {
-            _title(one): size_verdict(one, criterion, runs)
-            for one, criterion in zip(self.series, self.criteria, strict=True)
-        }
-        slopes = {name: verdict.wide_slopes for name, verdict in found.items() if verdict is not None}
+        found = _verdicts(self.series, self.criteria, runs)
+        slopes = {_title(one): verdict.wide_slopes for one, verdict in found}
         statistic = self.criteria[0].statistic
         draw_slopes(axes, slopes, getattr(statistic, "tolerance", 0.0))
         if self.first:
@@ -144,9 +151,8 @@ class StepSlopes(Tabulated):
     def table(self, runs: Runs) -> Table:
         """As of `Tabulated`; without rows where a run is missing."""
         rows = []
-        for one, criterion in zip(self.series, self.criteria, strict=True):
-            verdict = size_verdict(one, criterion, runs) if one.quantity == "sharpness" else None
-            if verdict is None:
+        for one, verdict in _verdicts(self.series, self.criteria, runs):
+            if one.quantity != "sharpness":
                 continue
             rate = float(runs[one.arm]["learning_rate"].to_numpy()[0])
             count = verdict.slopes.sizes["step"]
@@ -161,11 +167,11 @@ class StepSlopes(Tabulated):
 
     def whole(self, runs: Runs) -> tuple[Table, ...]:
         """Slopes of every series at every step."""
-        rows = []
-        for one, criterion in zip(self.series, self.criteria, strict=True):
-            verdict = size_verdict(one, criterion, runs)
-            if verdict is not None:
-                rows += _slope_rows(one, verdict)
+        rows = [
+            row
+            for one, verdict in _verdicts(self.series, self.criteria, runs)
+            for row in _slope_rows(one, verdict)
+        ]
         return (Table("slopes of logs on log width, with 95% intervals", _WHOLE_COLUMNS, tuple(rows)),)
 
 
@@ -184,7 +190,7 @@ def _slope_rows(series: Series, verdict: SizeVerdict) -> list[tuple[object, ...]
 
 @dataclass(frozen=True)
 class RatesByWidth(Tabulated):
-    """The best learning rate by width: mean over networks, deviation, and what is to be said against it.
+    """The best learning rate by width: mean over networks, deviation, and caveats.
 
     A document has the best rate of every network too.
     """
@@ -245,25 +251,21 @@ class RateDrifts(Tabulated):
     def table(self, runs: Runs) -> Table:
         """As of `Tabulated`; without rows where a run is missing."""
         rows = []
-        for one, criterion in zip(self.series, self.criteria, strict=True):
-            verdict = size_verdict(one, criterion, runs)
-            if verdict is not None:
-                every, law = verdict.slopes.isel(step=0), approach(one, runs)
-                near = f"N^{law}" if math.isfinite(law.exponent) else law.open
-                rows.append((_title(one), _change(every), _slope(every), near))
+        for one, verdict in _verdicts(self.series, self.criteria, runs):
+            every, law = verdict.slopes.isel(step=0), approach(one, runs)
+            near = f"N^{law}" if math.isfinite(law.exponent) else law.open
+            rows.append((_title(one), _change(every), _slope(every), near))
         columns = ("", "ten times the width", "slope over all widths", "distance to the limit")
         return Table("drift of the best learning rate with width", columns, tuple(rows))
 
     def whole(self, runs: Runs) -> tuple[Table, ...]:
         """Slopes over all widths and over those of the verdict, and the laws of the distance to the limit."""
         rows, laws = [], []
-        for one, criterion in zip(self.series, self.criteria, strict=True):
-            verdict = size_verdict(one, criterion, runs)
-            if verdict is not None:
-                rows += _slope_rows(one, verdict)
-                law = approach(one, runs)
-                fields = (law.amplitude, law.exponent, *law.interval, law.r_squared, law.points, law.open)
-                laws.append((_title(one), *fields))
+        for one, verdict in _verdicts(self.series, self.criteria, runs):
+            rows += _slope_rows(one, verdict)
+            law = approach(one, runs)
+            fields = (law.amplitude, law.exponent, *law.interval, law.r_squared, law.points, law.open)
+            laws.append((_title(one), *fields))
         columns = ("parametrization", "amplitude", "exponent", "lower", "upper", "R^2", "points", "open")
         return (
             Table("slopes of logs on log width, with 95% intervals", _WHOLE_COLUMNS, tuple(rows)),

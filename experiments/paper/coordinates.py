@@ -109,7 +109,7 @@ FIGURE_28 = Experiment(
             "no hidden activation depends on width", NO_LAYER_DEPENDS, (_HIDDEN,), None,
             "activations do not depend on width",
         ),
-        Statement("the readout starts as predicted", falls_as(_PREDICTED), (_START,), None, "it vanishes"),
+        Statement("the readout starts as predicted", falls_as(_PREDICTED), (_START,)),
     ),
     panels=(
         tuple(

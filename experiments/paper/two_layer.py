@@ -41,7 +41,7 @@ FIGURE_5 = Experiment(
         ),
         Statement(
             "it rises by the same factor at every width", AS_FAR_AT_EVERY_SIZE,
-            (_MUP.pick("gauss_newton_rise"),), None, "at every width",
+            (_MUP.pick("gauss_newton_rise"),),
         ),
         Statement(
             "the largest eigenvalue of G rises less in wider networks", FALLS_WITH_SIZE,

@@ -233,3 +233,9 @@ def test_circumstances_change_what_is_planned(given: dict[str, Any]) -> None:
     runs = empty(TOY, SMOKE, Circumstances(given=given))
     name = "step" if "steps" in given else "width"
     assert runs["μP"].sizes[name] != empty(TOY, SMOKE)["μP"].sizes[name]
+
+
+@pytest.mark.parametrize("one", EXPERIMENTS.values(), ids=list(EXPERIMENTS))
+def test_an_experiment_beyond_the_paper_says_of_no_claim_that_it_was_published(one: Experiment) -> None:
+    if one.source == "beyond the paper":
+        assert {claim.published for claim in one.claims} == {""}
