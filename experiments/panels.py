@@ -80,7 +80,7 @@ class Curves(Panel):
     edge: bool = False
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ..figures.curves import draw_curves, draw_edges, draw_quantities  # noqa: PLC0415 - loads matplotlib
 
         found = [one.runs(runs, keep=AXES) for one in self.series]
@@ -101,7 +101,7 @@ class BestRate(Panel):
     """The final loss against the learning rate, a curve a size, with the best rate of each."""
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ..figures.curves import draw_transfer  # noqa: PLC0415 - loads matplotlib
         from ..stats import settled  # noqa: PLC0415
 
@@ -126,7 +126,7 @@ class AgainstSize(Panel):
     edge: bool = False
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ..figures.curves import draw_against_size, draw_edges  # noqa: PLC0415 - loads matplotlib
 
         (one,) = self.series
@@ -152,7 +152,7 @@ class Laws(Panel):
     criterion: Criterion | None = None
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ..figures.curves import draw_laws  # noqa: PLC0415 - loads matplotlib
         from .measuring import laws_of  # noqa: PLC0415
 

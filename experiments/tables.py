@@ -54,7 +54,7 @@ class FiniteSize(Tabulated):
     """The quantity by width after arrival at the edge, and the fitted correction that dies out as 1/N."""
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`; without rows where a run is missing, diverged, or never arrived."""
+        """See `Tabulated`; without rows where a run is missing, diverged, or never arrived."""
         (one,) = self.series
         criterion = Criterion(Mean(), AfterArrival(), Within(1.0))
         title, columns = (
@@ -83,7 +83,7 @@ class FinalByWidth(Tabulated):
     """The final values of quantities by width: mean over runs, and standard deviation."""
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`; NaN where a run is missing or diverged."""
+        """See `Tabulated`; NaN where a run is missing or diverged."""
         rows = []
         for one in self.series:
             final = settled(one.runs(runs, keep=("width", "seed", "step"))[one.quantity])

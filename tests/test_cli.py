@@ -234,7 +234,7 @@ def test_a_killed_training_keeps_what_it_had(tmp_path: Path) -> None:
 def test_verify_prints_the_ledger_and_its_json(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of some quick claims; the notebook verify_theorems checks all of this room."""
+    """A few quick claims stand for the room."""
     chosen = {"lemma-5.2-ntk", "corollary-5.4", "eq-11-order", "sp-laws", "wishart-start", "ntp-frozen"}
     monkeypatch.setattr(claims, "CLAIMS", [claim for claim in claims.CLAIMS if claim.id in chosen])
     ledger = tmp_path / "ledger.json"

@@ -44,7 +44,7 @@ class Door(NamedTuple):
     right: dict[str, Any]
     """Arguments that are accepted."""
     also: dict[str, set[str]]
-    """Of `WRONG`, what a parameter does accept."""
+    """Entries of `WRONG` that a parameter does accept."""
 
 
 PROBLEM = sc.Problem("mup", 8, [0.6, 0.8])

@@ -74,7 +74,7 @@ class Attractor(_OfTarget):
     """The sharpness on the attractor, against the learning rate."""
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.bifurcation import draw_attractor  # noqa: PLC0415 - loads matplotlib
 
         diagram = _diagram(self.series, runs)
@@ -86,7 +86,7 @@ class LyapunovCurves(_OfTarget):
     """Both Lyapunov exponents, against the learning rate."""
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.bifurcation import draw_exponents  # noqa: PLC0415 - loads matplotlib
 
         diagram = _diagram(self.series, runs)
@@ -99,13 +99,13 @@ class Periods(Tabulated):
     """Period, exponents and divergence at some of the learning rates; at all of them in a document."""
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`; without rows where the run is missing."""
+        """See `Tabulated`; without rows where the run is missing."""
         (every,) = self.whole(runs)
         chosen = np.unique(np.linspace(0, max(len(every.rows) - 1, 0), _ROWS).round().astype(int))
         return replace(every, rows=tuple(every.rows[k] for k in chosen if every.rows))
 
     def whole(self, runs: Runs) -> tuple[Table, ...]:
-        """As of `Tabulated`."""
+        """See `Tabulated`."""
         diagram = _diagram(self.series, runs)
         columns = {
             str(name): diagram[name].to_numpy() for name in (*diagram, "factor") if name != "sharpness"
@@ -133,7 +133,7 @@ class FirstMet(Tabulated):
     """Where things first happen, in learning rates over the edge."""
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`; without rows where the run is missing."""
+        """See `Tabulated`; without rows where the run is missing."""
         found = {} if _is_missing(runs) else landmarks(_diagram(self.series, runs))
         rows = tuple((name, "not met" if np.isnan(value) else value) for name, value in found.items())
         return Table("in learning rates over the edge", ("landmark", "value"), rows)

@@ -80,7 +80,7 @@ class DistanceInTime(Panel):
     first: bool = False
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.width import draw_time_laws  # noqa: PLC0415 - loads matplotlib
 
         found = time_laws(self.series[0], runs, self.window)
@@ -104,7 +104,7 @@ class DistanceInWidth(Panel):
     first: bool = False
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.width import draw_width_laws  # noqa: PLC0415 - loads matplotlib
 
         found = width_laws(self.series[0], runs, _SHOWN)
@@ -167,7 +167,7 @@ class LawsInTime(Tabulated):
     window: Steps | None = None
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`; without rows where there is no law."""
+        """See `Tabulated`; without rows where there is no law."""
         rows = [row for one in self.series for row in _rows(one, time_laws(one, runs, self.window).by)]
         columns = ("quantity", "limit", "N", "a", "beta", "interval", "R^2")
         return Table(f"{self._title(runs)}; 95% intervals", columns, tuple(rows))
@@ -187,7 +187,7 @@ class LawsInWidth(Tabulated):
     """The fits in width, by step; a document has the mean distances too."""
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`; without rows where there is no law."""
+        """See `Tabulated`; without rows where there is no law."""
         rows = [row for one in self.series for row in _rows(one, width_laws(one, runs).by, -1)]
         columns = ("quantity", "limit", "step", "a", "alpha", "interval", "R^2")
         return Table("distance to the limit, g = a N^-alpha; 95% intervals", columns, tuple(rows))

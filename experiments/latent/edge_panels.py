@@ -51,7 +51,7 @@ class Approach(Panel):
     legend: bool = False
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.edge import draw_approach  # noqa: PLC0415 - loads matplotlib
 
         (one,) = self.series
@@ -69,7 +69,7 @@ class Ends(Panel):
     """Where the sharpness ends over `2/eta0`, against the learning rate over the edge; loss and sharpness."""
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.edge import draw_final  # noqa: PLC0415 - loads matplotlib
 
         found = against_narrowest(joined_runs(self.series, runs, keep=_AXES))
@@ -88,7 +88,7 @@ class EdgeTable(Tabulated):
     """
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`."""
+        """See `Tabulated`."""
         from ...simulations.edge import EDGE_SHARE  # noqa: PLC0415 - loads Numba
 
         found = against_narrowest(joined_runs(self.series, runs, keep=_AXES))

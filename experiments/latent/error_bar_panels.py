@@ -40,7 +40,7 @@ class _Bars(Panel):
     legend: bool = False
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         bars = joined_runs(self.series, runs, keep=("width",))
         bars = bars.assign(limit=bars["limit"].isel(width=0))  # the same at every width
         known = bars["width"].to_numpy().tolist()
@@ -57,7 +57,7 @@ class Bands(_Bars):
     """The curve of infinite width in its predicted bands, and sampled means with their deviations."""
 
     def draw_bars(self, axes: Axes, bars: xr.Dataset, among: Sequence[float]) -> Axes:
-        """As of `_Bars`."""
+        """See `_Bars`."""
         from ...figures.fluctuations import draw_bands  # noqa: PLC0415 - loads matplotlib
 
         draw_bands(axes, bars, among).set_ylabel("mean $\\pm$ 2 deviations")
@@ -71,7 +71,7 @@ class Deviations(_Bars):
     """Deviations over starts against steps: predicted as lines, sampled with their intervals."""
 
     def draw_bars(self, axes: Axes, bars: xr.Dataset, among: Sequence[float]) -> Axes:
-        """As of `_Bars`."""
+        """See `_Bars`."""
         from ...figures.fluctuations import draw_deviations, name_deviations  # noqa: PLC0415
 
         draw_deviations(axes, bars, among).set_ylabel("deviation over starts")
@@ -91,7 +91,7 @@ class Ratio(_Bars):
     steps: tuple[int, ...] = ()
 
     def draw_bars(self, axes: Axes, bars: xr.Dataset, among: Sequence[float]) -> Axes:
-        """As of `_Bars`."""
+        """See `_Bars`."""
         from ...figures.fluctuations import draw_ratio, name_ratio  # noqa: PLC0415 - loads matplotlib
 
         del among
@@ -106,7 +106,7 @@ class CoverageTable(Tabulated):
     """By quantity and width: predicted and sampled deviation at the last step where first order holds."""
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`."""
+        """See `Tabulated`."""
         bars = joined_runs(self.series, runs, keep=("width", "quantity"))
         columns = (
             "quantity", "N", "step", "predicted", "sampled", "95% interval", "cells covered", "cells",

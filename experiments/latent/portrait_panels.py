@@ -60,7 +60,7 @@ class Portrait(Panel):
     legend: str = ""
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`; empty where the run is missing."""
+        """See `Panel`; empty where the run is missing."""
         from ...figures.portrait import draw_ellipse, draw_portrait  # noqa: PLC0415 - loads matplotlib
         from ...simulations.planes import plane_of  # noqa: PLC0415 - loads Numba
 
@@ -121,7 +121,7 @@ class PlaneNumbers(Tabulated):
     """Where the limit and the first network of every width end, and shares of the starts in view."""
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`; without rows where a run is missing."""
+        """See `Tabulated`; without rows where a run is missing."""
         columns = {}
         for one in self.series:
             found = _of_target(one, runs)

@@ -80,7 +80,7 @@ class Slopes(Panel):
     first: bool = False
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.width import draw_slopes  # noqa: PLC0415 - loads matplotlib
 
         found = _verdicts(self.series, self.criteria, runs)
@@ -98,7 +98,7 @@ class BestRates(Panel):
     """Best learning rates against width, a colour a series, with the fitted power of each."""
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.width import draw_best_rates  # noqa: PLC0415 - loads matplotlib
 
         return _with_key(draw_best_rates(axes, _by_title(self.series, runs)))
@@ -109,7 +109,7 @@ class RateApproach(Panel):
     """Distance of the best learning rates from those of infinite width, with the fitted power of each."""
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.width import draw_rate_approach  # noqa: PLC0415 - loads matplotlib
 
         laws = {_title(one): approach(one.pick("best_rate_inside"), runs) for one in self.series}
@@ -149,7 +149,7 @@ class StepSlopes(Tabulated):
     criteria: tuple[Criterion, ...] = ()
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`; without rows where a run is missing."""
+        """See `Tabulated`; without rows where a run is missing."""
         rows = []
         for one, verdict in _verdicts(self.series, self.criteria, runs):
             if one.quantity != "sharpness":
@@ -196,7 +196,7 @@ class RatesByWidth(Tabulated):
     """
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`."""
+        """See `Tabulated`."""
         rows = []
         for one in self.series:
             rates = _rates(one, runs)
@@ -249,7 +249,7 @@ class RateDrifts(Tabulated):
     criteria: tuple[Criterion, ...] = ()
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`; without rows where a run is missing."""
+        """See `Tabulated`; without rows where a run is missing."""
         rows = []
         for one, verdict in _verdicts(self.series, self.criteria, runs):
             every, law = verdict.slopes.isel(step=0), approach(one, runs)

@@ -46,7 +46,7 @@ class Activations(Panel):
     legend: bool = False
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.coordinates import draw_sizes  # noqa: PLC0415 - loads matplotlib
 
         hidden, readout = (
@@ -64,7 +64,7 @@ class WidthExponents(Tabulated):
     """Exponents in width of hidden layers, of the readout, and of the readout at the start."""
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`; without rows where a run is missing."""
+        """See `Tabulated`; without rows where a run is missing."""
         rows = []
         families: tuple[tuple[str, ...], ...] = (("layer", "step"), ("step",), ())
         for one, family in zip(self.series, families, strict=True):

@@ -32,7 +32,7 @@ class PartsPanel(Panel):
     legend: bool = False
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         from ...figures.two_layer import draw_hessian_parts  # noqa: PLC0415 - loads matplotlib
 
         draw_hessian_parts(axes, joined_runs(self.series, runs, keep=("width", "seed")))
@@ -59,7 +59,7 @@ class FlooredCurves(Curves):
     legend: Literal["best", "upper right", "lower left"] = "best"
 
     def draw(self, axes: Axes, runs: Runs) -> Axes:
-        """As of `Panel`."""
+        """See `Panel`."""
         super().draw(axes, runs).set_ylim(self.floor, self.top)
         axes.legend(loc=self.legend)
         return axes
@@ -70,7 +70,7 @@ class RiseTable(Tabulated):
     """By arm and width: the largest eigenvalue of G at the first and the last step, means over seeds."""
 
     def table(self, runs: Runs) -> Table:
-        """As of `Tabulated`."""
+        """See `Tabulated`."""
         rows = []
         for one in self.series:
             curve = one.runs(runs, keep=("width", "seed"))[one.quantity].mean("seed", skipna=False)

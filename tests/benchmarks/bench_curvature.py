@@ -53,7 +53,7 @@ AFFORDABLE = 2**15
 TURNS = 8
 """Parts in which a tracked and an untracked run take turns."""
 REPETITIONS = 5
-"""Of products of each kind."""
+"""Number of products of each kind."""
 
 HEAD = """{data}, torch {torch}, {threads} threads
 PyHessian: maxIter=100, tol=1e-3. hessian-eigenthings: lanczos, k=10, which="LM". SciPy: eigsh, tol=1e-3.

@@ -26,9 +26,9 @@ from superconsistency.theory import ADAM, SGD, Parametrization, Scale, parametri
 
 SIZES = {"width": (64, 128, 256, 512), "depth": (3, 6, 12, 24)}
 SEEDS = {"residual-mlp": 64}
-"""Of networks whose exponents are known less well from the usual number."""
+"""Seeds of networks whose exponents need more than the usual number."""
 WIDER = (256, 512, 1024, 2048)
-"""Of residual MLPs under NTP and SP. From 64 to 512, with six blocks and 64 seeds, 1 and 8 of their 32
+"""Widths of residual MLPs under NTP and SP. From 64 to 512, with six blocks and 64 seeds, 1 and 8 of their 32
 exponents miss by more than 0.1 (the farthest -0.62 for -0.5, SP); from 256 on none does."""
 USUAL_SEEDS = 24
 EXAMPLES = {"convnet": 4, "resnet": 4}

@@ -35,7 +35,7 @@ LAWS: dict[str, Callable[[Floats], Floats]] = {
     "a - b N^(-1/2)": lambda width: -(width**-0.5),
     "a - b N^(-1)": lambda width: -1 / width,
 }
-"""Of the log sharpness: each is a line in what is given here."""
+"""Laws of the log sharpness: each is a line in what is given here."""
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ SMALL: dict[str, tuple[dict[str, Any], int]] = {
     "two-layer-linear": ({}, 1),
     "deep-linear": ({"depth": 1}, 1),
 }
-"""Of every network: settings that make it small, and its least width."""
+"""Settings that make every network small, and its least width."""
 
 
 def small(name: str, **changes: Any) -> Architecture:

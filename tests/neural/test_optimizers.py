@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from superconsistency.neural.training.optimizers import OptimizerSteps
 
 SHAPES = [(4, 3), (4,), (2, 3, 3, 3)]
-"""Of the parameters of one network."""
+"""Shapes of the parameters of one network."""
 
 ROWS = [
     Scales("hidden", False, 1.0, 4.0, 0.25, 0.5),
@@ -54,7 +54,7 @@ def drawn(*seeds: int) -> list[torch.Tensor]:
 
 
 def gradients(values: list[torch.Tensor], step: int, network: int) -> list[torch.Tensor]:
-    """Of a quadratic that is another at every step."""
+    """Gradients of a quadratic that changes at every step."""
     return [0.3 * value + noise for value, noise in zip(values, drawn(1, step, network), strict=True)]
 
 
@@ -223,7 +223,7 @@ FACTORS = {
 
 
 def losses(model: Network, optimizer: Optimizer, data: Dataset) -> torch.Tensor:
-    """Of a hundred steps on all examples, shape (100,)."""
+    """Losses of a hundred steps on all examples, shape (100,)."""
     parameters = list(model.parameters())
     rate = 0.1 if optimizer.name == "sgd" else 0.001
     steps = optimizer.begin(parameters, list(parameter_scales(model).values()), (rate,))
