@@ -78,7 +78,7 @@ class OtherDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes
     ----------
     events
-        Calls to the host, in their order.
+        Events on the host, in their order.
     """
 
     def __init__(self) -> None:
